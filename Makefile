@@ -1,0 +1,75 @@
+# What a maintainer types. `make help` lists the targets; each one says what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The control host's interpreter: 3.11 where there is one (the lock is made for it), else a newer python3.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BUILD := build
+UV_LOCK := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help setup lock lint unit rack-tests test demo bench clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+
+setup: $(VENV)/.complete ## Install the control host's Debian packages (as root, if any is missing) and its Python environment
+
+# Stamps say what was installed from which input: an unchanged tree installs nothing.
+$(VENV)/.packages: requirements/apt.txt requirements/install-packages
+	requirements/install-packages requirements/apt.txt
+	mkdir -p $(VENV)
+	touch $@
+
+$(VENV)/bin/pip: | $(VENV)/.packages
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: PYTHON=$(PYTHON) is older than 3.11; way out: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.requirements: requirements/control.lock | $(VENV)/bin/pip
+	$(VENV)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/control.lock
+	touch $@
+
+$(VENV)/.complete: pyproject.toml $(VENV)/.packages $(VENV)/.requirements
+	$(VENV)/bin/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	touch $@
+
+# Locks hold names, versions and hashes, never addresses: where packages come from is the site's own affair.
+# The services share the analysis environment's versions wherever both hold a package.
+lock: setup ## Resolve requirements/*.in and environments/**/*.in anew into their lock files
+	$(UV_LOCK) -c requirements/versions.txt --python-version 3.11 --python-platform x86_64-manylinux_2_36 \
+	  requirements/control.in -o requirements/control.lock
+	$(UV_LOCK) -c requirements/versions.txt --python-version 3.13 --python-platform x86_64-manylinux_2_40 --only-binary :all: \
+	  environments/analysis/requirements.in -o environments/analysis/requirements.lock
+	$(UV_LOCK) -c requirements/versions.txt -c environments/analysis/requirements.lock \
+	  --python-version 3.13 --python-platform x86_64-manylinux_2_40 --only-binary :all: \
+	  environments/services/requirements.in -o environments/services/requirements.lock
+	$(UV_LOCK) --python-version 3.13 --python-platform x86_64-manylinux_2_40 --only-binary :all: \
+	  environments/build.in -o environments/build.lock
+
+lint: setup ## Check style and types of Python and Ansible
+	ruff format --check .
+	ruff check .
+	mypy
+	ansible-lint --offline
+
+unit: setup ## Run the unit tests: seconds, no root, no network
+	pytest tests/unit
+
+rack-tests: setup ## Run the emulated rack's own life cycle tests (root)
+	pytest tests/rack_lifecycle
+
+test: lint unit rack-tests ## Everything that must hold: lint, unit, rack life cycle, and the facility converged and verified (root)
+	MOLECULE_COMMAND_BORDERS=0 molecule test -s default
+
+demo: setup ## Build the facility on an emulated rack and run a researcher's analysis in a browser (root)
+	appliance demo run
+
+bench: setup ## Measure what is promised as a figure, not as a test (root, on the facility that `make demo` left)
+	for bench in tests/bench/*.py; do echo "== $$bench"; python "$$bench"; done
+
+clean: ## Remove what make built here; racks and caches stay (`appliance rack down`, `appliance depot down`)
+	rm -rf $(VENV) $(BUILD) dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

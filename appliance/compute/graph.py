@@ -1,0 +1,268 @@
+"""Which objects a task reads: from a task as the scheduler has it, after fusion, to chunk keys of Zarr arrays.
+
+Dask's hints are lost when graphs are optimised, so the question is asked of the task itself. Tasks that read carry
+``data_producer``, which survives fusion; what they read is the first operand of a getter, and where in it the second.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, _execute_subgraph
+from dask.array.core import getter, getter_inline, getter_nofancy
+
+GETTERS = frozenset({getter, getter_inline, getter_nofancy, operator.getitem})
+# A getter's operand is found through a handful of references; more would be a loop.
+DEPTH_MAX = 16
+
+Axis = range | int | np.ndarray  # what is read along one axis of the Zarr array
+
+
+class UnknownReadError(Exception):
+    """The task reads in a way that this module does not know: it stays where the stock scheduler puts it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Zarr array on S3, as one operand of a graph sees it.
+
+    Attributes:
+        bucket: the bucket's name.
+        prefix: the array's own prefix in the bucket, without a slash at the end.
+        chunk_shape: elements along each axis of one stored object (the shard, where the array is sharded).
+        chunk_bytes: bytes of one such object before compression.
+        encode: chunk coordinates to the key below ``prefix``.
+        axes: what the lazily indexed operand keeps of each axis of the stored array.
+    """
+
+    bucket: str
+    prefix: str
+    chunk_shape: tuple[int, ...]
+    chunk_bytes: int
+    encode: Callable[[tuple[int, ...]], str]
+    axes: tuple[Axis, ...]
+
+    def keys(self, index: Any) -> list[str]:
+        """Keys in the bucket of the objects that ``operand[index]`` reads."""
+        chunks = _plain_chunks(self.axes, self.chunk_shape, index)
+        if chunks is None:
+            chosen = _index(self.axes, index)
+            chunks = [_chunks(axis, size) for axis, size in zip(chosen, self.chunk_shape, strict=True)]
+        before = f"{self.prefix}/" if self.prefix else ""
+        return [before + self.encode(coordinates) for coordinates in itertools.product(*chunks)]
+
+
+class Reads:
+    """Finds the reads of tasks. One instance for each graph: it remembers operands by identity, and holds them.
+
+    Args:
+        lookup: gives the node of a key outside of the task (the ``original-…`` arrays), or None.
+    """
+
+    def __init__(self, lookup: Callable[[Any], GraphNode | None]):
+        self._lookup = lookup
+        self._sources: dict[int, tuple[Any, Source | None]] = {}
+        self._getters: dict[int, tuple[Any, list[Task]]] = {}
+        self._outside: dict[Any, Any] = {}
+
+    def of(self, task: Any) -> list[tuple[Source, str]]:
+        """The objects that ``task`` reads, each with the array that it belongs to; empty where none is known."""
+        if not isinstance(task, Task) or not task.data_producer:
+            return []
+        found: dict[tuple[str, str], tuple[Source, str]] = {}
+        for operand, index in self._operands(task, {}, DEPTH_MAX):
+            source = self._source(operand)
+            if source is not None:
+                for key in source.keys(index):
+                    found[source.bucket, key] = (source, key)
+        return list(found.values())
+
+    def _operands(self, task: Task, names: Mapping[Any, Any], depth: int) -> Iterator[tuple[Any, Any]]:
+        if task.func in GETTERS:
+            if len(task.args) >= 2:
+                yield self._value(task.args[0], names, depth), self._value(task.args[1], names, depth)
+        elif task.func is _execute_subgraph and depth:
+            inner, _, inner_names, *given = task.args
+            inner = inner.value if isinstance(inner, DataNode) else inner
+            if not isinstance(inner, Mapping):
+                return
+            scope = dict(inner)
+            for name, node in zip(_sequence(inner_names), given, strict=True):
+                scope[name] = self._value(node, names, depth)
+            for node in self._readers(inner):
+                yield from self._operands(node, scope, depth - 1)
+
+    def _readers(self, inner: Mapping[Any, Any]) -> list[Task]:
+        """The nodes of a fused task that may read. Dask shares one ``inner`` among all tasks of a layer."""
+        known = self._getters.get(id(inner))
+        if known is None:
+            nodes = [
+                node
+                for node in inner.values()
+                if isinstance(node, Task) and (node.func in GETTERS or node.func is _execute_subgraph)
+            ]
+            known = self._getters[id(inner)] = (inner, nodes)
+        return known[1]
+
+    def _value(self, node: Any, names: Mapping[Any, Any], depth: int) -> Any:
+        """The value behind a node, or the node itself where it is only known once the graph runs."""
+        for _ in range(depth):
+            kind = type(node)
+            if kind is TaskRef:
+                key = node.key
+            elif kind is DataNode:
+                return node.value
+            elif kind is Alias:
+                key = node.target
+            else:
+                return node
+            target = names.get(key)
+            if target is None:
+                # The arrays that all tasks of a layer refer to are few, and asked for by each of them.
+                target = self._outside.get(key)
+                if target is None:
+                    target = self._outside[key] = self._lookup(key)
+            if target is None:
+                return node
+            node = target
+        return node
+
+    def _source(self, operand: Any) -> Source | None:
+        known = self._sources.get(id(operand))
+        if known is None:
+            known = self._sources[id(operand)] = (operand, source_of(operand))
+        return known[1]
+
+
+def source_of(operand: Any) -> Source | None:
+    """The Zarr array on S3 behind an operand, through xarray's lazy wrappers; None for everything else."""
+    wrappers = []
+    array = operand
+    for _ in range(DEPTH_MAX):
+        if hasattr(array, "store_path") and hasattr(array, "metadata"):
+            break
+        wrappers.append(array)
+        array = getattr(array, "array", None) if hasattr(array, "array") else getattr(array, "_array", None)
+        if array is None:
+            return None
+    else:
+        return None
+    place = _place(array.store_path)
+    if place is None:
+        return None
+    chunk_shape = getattr(array, "shards", None) or getattr(array, "chunks", None)
+    if chunk_shape is None or not all(isinstance(size, int) and size > 0 for size in chunk_shape):
+        return None
+    try:
+        axes = _through(wrappers, array.shape)
+    except UnknownReadError:
+        return None
+    return Source(
+        bucket=place[0],
+        prefix=place[1],
+        chunk_shape=tuple(chunk_shape),
+        chunk_bytes=math.prod(chunk_shape) * array.dtype.itemsize,
+        encode=array.metadata.encode_chunk_key,
+        axes=axes,
+    )
+
+
+def _place(store_path: Any) -> tuple[str, str] | None:
+    """Bucket and prefix of a Zarr store on S3 (zarr's FsspecStore, or its ObjectStore on obstore's S3Store)."""
+    store = store_path.store
+    inside = str(store_path.path).strip("/")
+    filesystem = getattr(store, "fs", None)
+    if filesystem is not None:
+        protocol = getattr(filesystem, "protocol", ())
+        if "s3" not in ((protocol,) if isinstance(protocol, str) else protocol):
+            return None
+        bucket, _, prefix = str(store.path).strip("/").partition("/")
+    else:
+        inner = getattr(store, "store", None)
+        config = getattr(inner, "config", None)
+        bucket = (config or {}).get("bucket", "") if type(inner).__name__ == "S3Store" else ""
+        prefix = str(getattr(inner, "prefix", None) or "").strip("/")
+    if not bucket:
+        return None
+    return bucket, "/".join(part for part in (prefix, inside) if part)
+
+
+def _through(wrappers: Sequence[Any], shape: tuple[int, ...]) -> tuple[Axis, ...]:
+    """Compose the indexing of xarray's wrappers, the outermost first, into one selection of the array's axes."""
+    axes: tuple[Axis, ...] = tuple(range(size) for size in shape)
+    for wrapper in reversed(wrappers):
+        kind = type(wrapper).__name__
+        if "Vectorized" in kind:
+            raise UnknownReadError(kind)
+        if hasattr(wrapper, "key"):
+            axes = _index(axes, wrapper.key.tuple)
+    return axes
+
+
+def _index(axes: tuple[Axis, ...], index: Any) -> tuple[Axis, ...]:
+    """Apply numpy's basic and orthogonal indexing to what is kept of each axis."""
+    items = [item for item in _sequence(index) if item is not None]
+    live = sum(not isinstance(axis, int) for axis in axes)
+    if any(item is Ellipsis for item in items):
+        at = next(i for i, item in enumerate(items) if item is Ellipsis)
+        items[at : at + 1] = [slice(None)] * (live - len(items) + 1)
+    # A wrapper may hide trailing axes (characters joined to strings): all of those are read.
+    given = iter(items + [slice(None)] * (live - len(items)))
+    if len(items) > live:
+        raise UnknownReadError(f"{len(items)} indices for {live} axes")
+    return tuple(axis if isinstance(axis, int) else _pick(axis, next(given)) for axis in axes)
+
+
+def _pick(axis: range | np.ndarray, item: Any) -> Axis:
+    if isinstance(item, slice):
+        return axis[item]
+    if isinstance(item, (int, np.integer)):
+        return int(axis[int(item)])
+    picked = np.asarray(item)
+    if picked.ndim != 1 or picked.dtype.kind not in "iub":
+        raise UnknownReadError(f"an index of type {type(item).__name__}")
+    kept: np.ndarray = np.asarray(axis)[picked]
+    return kept
+
+
+def _plain_chunks(axes: tuple[Axis, ...], sizes: tuple[int, ...], index: Any) -> list[Sequence[int]] | None:
+    """The chunks of an index of slices only, one for each axis: nearly all there are. None where it is another."""
+    if type(index) is not tuple or len(index) != len(axes):
+        return None
+    chunks: list[Sequence[int]] = []
+    for axis, size, item in zip(axes, sizes, index, strict=True):
+        if type(item) is not slice or type(axis) is not range:
+            return None
+        kept = axis[item]
+        if not 0 < kept.step <= size or not kept:
+            return None
+        first, last = kept[0] // size, kept[-1] // size
+        chunks.append((first,) if first == last else range(first, last + 1))
+    return chunks
+
+
+def _chunks(axis: Axis, size: int) -> Sequence[int]:
+    """Which chunks of ``size`` elements a selection along one axis touches."""
+    if isinstance(axis, int):
+        return (axis // size,)
+    if len(axis) == 0:
+        return ()
+    if isinstance(axis, range) and abs(axis.step) <= size:
+        first, last = sorted((axis[0] // size, axis[-1] // size))
+        return range(first, last + 1)
+    chunks: list[int] = np.unique(np.asarray(axis) // size).tolist()
+    return chunks
+
+
+def _sequence(index: Any) -> list[Any]:
+    if isinstance(index, DataNode):
+        index = index.value
+    if isinstance(index, (tuple, list)):
+        return list(index)
+    return [index]

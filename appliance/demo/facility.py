@@ -1,0 +1,117 @@
+"""The facility as the demo's driver reaches it: its machines, its researchers' passwords, their files on the head."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from appliance import secrets
+from appliance.rack import lifecycle
+from appliance.rack.model import Rack, existing
+
+HUB_PORT = 8000
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class FacilityError(RuntimeError):
+    """The facility lacks something that the driver needs; the message says what, and the way out."""
+
+
+@dataclass(frozen=True)
+class Facility:
+    """A converged rack, by its name, and the inventory that it was converged with."""
+
+    rack_name: str = "rack"
+    inventory: Path = PROJECT / "inventories" / "rack"
+
+    @cached_property
+    def rack(self) -> Rack:
+        """The rack's machines; raises `appliance.rack.model.RackError` where there is no such rack."""
+        return existing(self.rack_name)
+
+    @property
+    def hub(self) -> str:
+        """The address that researchers type."""
+        return f"http://{self.rack.machine('head1').address}:{HUB_PORT}"
+
+    @property
+    def cards(self) -> dict[str, str]:
+        """Machine → the control host's end of its network card."""
+        return {machine.name: machine.card for machine in self.rack.machines()}
+
+    @property
+    def vault_password(self) -> Path:
+        """The file that opens the inventory's secrets."""
+        return self.inventory / ".vault-password"
+
+    @property
+    def secrets(self) -> Path:
+        """The encrypted file of the inventory's secrets."""
+        return self.inventory / "group_vars" / "all" / "secrets.yml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What Ansible and the project's commands need to know to mean this facility."""
+        programs = Path(sys.executable).parent
+        return {
+            **os.environ,
+            "PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}",
+            "APPLIANCE_RACK": self.rack_name,
+            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        }
+
+    def password(self, user: str) -> str:
+        """Return a researcher's password from the vault; raises `FacilityError` where it holds none."""
+        try:
+            known = secrets.read(self.secrets, self.vault_password.read_text(encoding="ascii").strip())
+        except (OSError, secrets.SecretsError) as error:
+            raise FacilityError(f"{error}; `appliance secrets {self.inventory}` makes what is missing") from error
+        passwords: dict[str, str] = known.get("accounts_passwords", {})
+        if user not in passwords:
+            raise FacilityError(f"{self.secrets}: accounts_passwords has no {user!r}, only {sorted(passwords)}")
+        return passwords[user]
+
+    def run(self, machine: str, *command: str, given: bytes | None = None) -> bytes:
+        """Run a command on a machine as root and return what it says; raises `FacilityError` with its error."""
+        ssh = [*lifecycle.ssh_command(self.rack, machine), "--", shlex.join(command)]
+        done = subprocess.run(ssh, capture_output=True, input=given, check=False)
+        if done.returncode:
+            raise FacilityError(f"{machine}: {shlex.join(command)}: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout
+
+    def put(self, user: str, folder: str, files: Iterable[Path]) -> None:
+        """Copy files into a folder of a researcher's home on the head, as theirs; other files there are removed."""
+        bundle = io.BytesIO()
+        with tarfile.open(fileobj=bundle, mode="w") as archive:
+            for path in files:
+                archive.add(path, arcname=path.name)
+        target = f"/home/{user}/{folder}"
+        self.run("head1", "rm", "-rf", target)
+        self.run("head1", "install", "-d", "-o", user, "-g", user, "-m", "0750", target)
+        self.run(
+            "head1",
+            "tar",
+            "-C",
+            target,
+            "--no-same-owner",
+            "--no-same-permissions",
+            "-xf",
+            "-",
+            given=bundle.getvalue(),
+        )
+        self.run("head1", "chown", "-R", f"{user}:", target)
+
+    def get(self, user: str, folder: str, target: Path) -> None:
+        """Copy a folder of a researcher's home on the head to ``target`` on this host."""
+        target.mkdir(parents=True, exist_ok=True)
+        bundle = self.run("head1", "tar", "-C", f"/home/{user}/{folder}", "-cf", "-", ".")
+        with tarfile.open(fileobj=io.BytesIO(bundle)) as archive:
+            archive.extractall(target, filter="data")

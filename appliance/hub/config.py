@@ -1,0 +1,68 @@
+"""JupyterHub's own configuration, made of the site's settings.
+
+Every value is set, none is appended to or mutated, so that what a hub does can be read here alone. Secrets come as
+systemd credentials: they are in no settings file, no environment and no command line.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from appliance.hub.settings import HubSettings
+
+# The gateway's service in the hub. Researchers, and the tokens of their servers, may use it and nothing else.
+GATEWAY_SERVICE = "dask-gateway"
+GATEWAY_PREFIX = f"/services/{GATEWAY_SERVICE}"
+_GATEWAY_SCOPE = f"access:services!service={GATEWAY_SERVICE}"
+
+
+def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> None:
+    """Set JupyterHub's configuration object ``c``.
+
+    ``credentials`` holds the files ``cookie-secret`` (64 hex digits), ``proxy-token`` and ``gateway-token``;
+    ``state`` is the directory of the hub's database. Raises `OSError` where a credential is missing.
+    """
+    c.JupyterHub.bind_url = f"http://:{settings.public_port}"
+    c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{settings.hub_port}"
+    c.JupyterHub.db_url = f"sqlite:///{state}/jupyterhub.sqlite"
+    c.JupyterHub.cookie_secret = bytes.fromhex(_secret(credentials, "cookie-secret"))
+    c.JupyterHub.template_vars = {"announcement_login": f"<h1>{escape(settings.site_name)}</h1>"}
+
+    # The proxy is a unit of its own and notebooks are units of their own: a restarted hub finds both again.
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.cleanup_proxy = False
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{settings.proxy_api_port}"
+    c.ConfigurableHTTPProxy.auth_token = _secret(credentials, "proxy-token")
+
+    c.JupyterHub.authenticator_class = "pam"
+    c.PAMAuthenticator.service = "jupyterhub"
+    c.PAMAuthenticator.open_sessions = False
+    c.PAMAuthenticator.allowed_groups = {settings.researchers_group}
+
+    c.JupyterHub.services = [
+        {
+            "name": GATEWAY_SERVICE,
+            "url": settings.gateway_url,
+            "api_token": _secret(credentials, "gateway-token"),
+            "display": False,
+        }
+    ]
+    c.JupyterHub.load_roles = [
+        {"name": "user", "scopes": ["self", _GATEWAY_SCOPE]},
+        {"name": "server", "scopes": ["users:activity!user", "access:servers!server", _GATEWAY_SCOPE]},
+    ]
+
+    c.JupyterHub.spawner_class = "appliance.hub.spawner.NotebookSpawner"
+    c.NotebookSpawner.settings = settings
+    c.NotebookSpawner.mem_limit = settings.memory_limit
+    c.NotebookSpawner.cpu_limit = settings.cpu_limit
+    c.NotebookSpawner.default_url = "/lab"
+    c.NotebookSpawner.start_timeout = 60
+    c.NotebookSpawner.http_timeout = 120
+
+
+def _secret(credentials: Path, name: str) -> str:
+    return (credentials / name).read_text(encoding="ascii").strip()

@@ -1,0 +1,19 @@
+"""Where an S3 object lies: name → placement group → hosts, calculated from the cluster's map.
+
+Numpy is all that this room needs to calculate; its service and its command line need a little more.
+"""
+
+from appliance.placement.client import MapClient
+from appliance.placement.errors import MapError, PlacementError, PlacementUnavailable, UnknownPlace
+from appliance.placement.map import Bucket, PlacementMap, Pool
+
+__all__ = [
+    "Bucket",
+    "MapClient",
+    "MapError",
+    "PlacementError",
+    "PlacementMap",
+    "PlacementUnavailable",
+    "Pool",
+    "UnknownPlace",
+]

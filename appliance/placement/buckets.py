@@ -1,0 +1,134 @@
+"""Which pool holds a bucket's objects, and what their RADOS names begin with: told by the object gateway.
+
+It is asked through its admin API (``GET /admin/bucket``), as an S3 user whose only right is to read buckets' records.
+The records could also be read from RADOS or through `radosgw-admin`, but whoever may do that may read researchers'
+keys and write the gateway's own records too.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import hmac
+import http.client
+import json
+import logging
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from appliance.placement.errors import ClusterError
+
+LOG = logging.getLogger(__name__)
+REGION = "us-east-1"  # RGW takes any region, but the signature names one
+MAX_BYTES = 64 * 2**20
+_NO_BODY = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True)
+class FoundBucket:
+    """A bucket as RGW has it: its marker, its placement rule, and the name of the pool that this rule means."""
+
+    marker: str
+    placement: str
+    pool_name: str
+
+
+@dataclass(frozen=True)
+class Keys:
+    """An S3 user's keys."""
+
+    access: str
+    secret: str
+
+    @classmethod
+    def from_file(cls, path: Path) -> Keys:
+        """Read the default profile of an AWS credentials file; raises ``ClusterError`` or ``OSError``."""
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read_string(path.read_text())
+            profile = parser["default"]
+            return cls(profile["aws_access_key_id"], profile["aws_secret_access_key"])
+        except (configparser.Error, KeyError) as error:
+            raise ClusterError(f"{path} is no AWS credentials file with a default profile ({error})") from error
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The object gateway at ``endpoint`` (an http URL). ``data_pools``: the pool of each placement rule of the zone."""
+
+    endpoint: str
+    keys: Keys
+    data_pools: Mapping[str, str]
+    timeout: float = 10.0
+
+    def names(self) -> list[str]:
+        """Return the names of all buckets; those of tenants have the form ``tenant/bucket``."""
+        return [str(name) for name in self._get({})]
+
+    def bucket(self, name: str) -> FoundBucket | None:
+        """Return a bucket; None if there is none of that name, or none whose pool is known."""
+        record = self._get({"bucket": name})
+        if record is None or record.get("tenant"):
+            return None
+        rule = record["placement_rule"]
+        # A bucket of before placement rules names its pool itself.
+        pool = record.get("explicit_placement", {}).get("data_pool") or self.data_pools.get(rule)
+        if not pool:
+            LOG.warning(
+                "bucket %r: no pool is known for its placement rule %r; run playbooks/placement.yml", name, rule
+            )
+            return None
+        return FoundBucket(record["marker"], rule or "explicit", pool)
+
+    def _get(self, parameters: Mapping[str, str]) -> Any:
+        """Return the parsed answer, or None where there is no such bucket."""
+        parts = urllib.parse.urlsplit(self.endpoint)
+        query = urllib.parse.urlencode(sorted({**parameters, "format": "json"}.items()), quote_via=urllib.parse.quote)
+        headers = signed(self.keys, parts.netloc, "/admin/bucket", query, datetime.now(UTC))
+        connection = http.client.HTTPConnection(parts.netloc, timeout=self.timeout)
+        try:
+            connection.request("GET", f"/admin/bucket?{query}", headers=headers)
+            answer = connection.getresponse()
+            body = answer.read(MAX_BYTES)
+            if answer.status == http.client.NOT_FOUND and b"NoSuchBucket" in body:
+                return None
+            if answer.status != http.client.OK:
+                raise ClusterError(f"the gateway at {self.endpoint} answered {answer.status} {_code(body)}".rstrip())
+            return json.loads(body)
+        except (OSError, http.client.HTTPException) as error:
+            raise ClusterError(
+                f"the gateway at {self.endpoint} does not answer: {error or type(error).__name__}"
+            ) from error
+        except ValueError as error:
+            raise ClusterError(f"the answer of the gateway at {self.endpoint} is no JSON ({error})") from error
+        finally:
+            connection.close()
+
+
+def signed(keys: Keys, host: str, path: str, query: str, now: datetime) -> dict[str, str]:
+    """Return the headers that sign a GET request (AWS signature version 4) of an already encoded, sorted query."""
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    headers = {"host": host, "x-amz-content-sha256": _NO_BODY, "x-amz-date": stamp}
+    names = ";".join(headers)
+    canonical = "\n".join(
+        ["GET", path, query, *(f"{name}:{value}" for name, value in headers.items()), "", names, _NO_BODY]
+    )
+    scope = f"{stamp[:8]}/{REGION}/s3/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = f"AWS4{keys.secret}".encode()
+    for step in scope.split("/"):
+        key = hmac.digest(key, step.encode(), "sha256")
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    credential = f"Credential={keys.access}/{scope}, SignedHeaders={names}, Signature={signature}"
+    return {**headers, "authorization": f"AWS4-HMAC-SHA256 {credential}"}
+
+
+def _code(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["Code"])
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,174 @@
+"""The client of the placement service: the newest map, at the price of a conditional request now and then."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+import urllib.parse
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance.placement.errors import MapError, PlacementUnavailable
+from appliance.placement.map import PlacementMap
+
+URL_VARIABLE = "APPLIANCE_PLACEMENT_URL"
+MAX_BYTES = 256 * 2**20  # of JSON; a million placement groups of three replicas take some 20 MB
+
+
+@dataclass(frozen=True)
+class _Held:
+    map: PlacementMap
+    etag: str | None
+    checked: float  # time.monotonic of the last answer that confirmed it
+
+
+class MapClient:
+    """Fetches the map from ``url`` and keeps it. Threads may share one client.
+
+    ``get`` asks again once the map is ``max_age`` seconds old; an unchanged map costs an answer without a body. While
+    one thread asks, others get the map that there is. When the service does not answer, the last map stands in for
+    ``max_stale`` seconds: an old map costs a few remote reads, none at all makes all reads random. After a failure
+    the service is left alone for ``retry_after`` seconds, so that a caller in a hurry pays the timeout once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float = 2.0,
+        max_age: float = 5.0,
+        max_stale: float = 600.0,
+        retry_after: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.url = url
+        self._host, self._port, self._path = _taken_apart(url)
+        self._timeout, self._max_age, self._max_stale, self._retry_after = timeout, max_age, max_stale, retry_after
+        self._clock = clock
+        self._held: _Held | None = None
+        self._failed: tuple[float, PlacementUnavailable] | None = None
+        self._absent: dict[str, float] = {}  # buckets that the service did not know, and when it said so
+        self._asking = threading.Lock()
+
+    def get(self, bucket: str | None = None) -> PlacementMap:
+        """Return the map, at most ``max_age`` seconds old where the service answers.
+
+        A ``bucket`` that the map does not hold makes the service look for it, at most once in ``max_age`` seconds; it
+        can be absent from the returned map all the same. Raises ``PlacementUnavailable`` when there is no map, or
+        only one older than ``max_stale`` seconds.
+        """
+        held = self._held
+        if held is not None and self._is_fresh(held, bucket):
+            return held.map
+        if held is None:
+            self._asking.acquire()
+        elif not self._asking.acquire(blocking=False):
+            return self._fallback(held)
+        try:
+            held = self._held  # another thread may have fetched it while this one waited
+            if held is None or not self._is_fresh(held, bucket):
+                held = self._ask(held, bucket)
+            return held.map
+        except PlacementUnavailable as error:
+            if self._held is None:
+                raise
+            return self._fallback(self._held, error)
+        finally:
+            self._asking.release()
+
+    def _is_fresh(self, held: _Held, bucket: str | None) -> bool:
+        now = self._clock()
+        if now - held.checked >= self._max_age:
+            return False
+        return bucket is None or bucket in held.map.buckets or now - self._absent.get(bucket, -1e9) < self._max_age
+
+    def _fallback(self, held: _Held, why: PlacementUnavailable | None = None) -> PlacementMap:
+        age = self._clock() - held.checked
+        if age <= self._max_stale:
+            return held.map
+        raise PlacementUnavailable(
+            f"the map of epoch {held.map.epoch} was confirmed {age:.0f} s ago, which is too old to place by"
+            + (f"; {why}" if why else "")
+        )
+
+    def _ask(self, held: _Held | None, bucket: str | None) -> _Held:
+        if self._failed and self._clock() - self._failed[0] < self._retry_after:
+            # Raised anew: re-raising the old one would make its traceback longer every time.
+            raise PlacementUnavailable(str(self._failed[1]))
+        try:
+            fetched = self._fetch(held, bucket)
+        except (OSError, http.client.HTTPException, MapError) as error:
+            reason = PlacementUnavailable(f"the placement service at {self.url} gives no map: {_say(error)}")
+            self._failed = (self._clock(), reason)
+            raise reason from error
+        self._failed = None
+        self._held = fetched
+        if bucket is not None and bucket not in fetched.map.buckets:
+            self._absent = {**self._absent, bucket: fetched.checked}
+        return fetched
+
+    def _fetch(self, held: _Held | None, bucket: str | None) -> _Held:
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+        if held is not None and held.etag:
+            headers["If-None-Match"] = held.etag
+        path = self._path + ("?" + urllib.parse.urlencode({"bucket": bucket}) if bucket is not None else "")
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            if response.status == http.client.NOT_MODIFIED and held is not None:
+                return _Held(held.map, held.etag, self._clock())
+            body = _body(response, time.monotonic() + 10 * self._timeout)
+            if response.status != http.client.OK:
+                raise MapError(
+                    f"it answered {response.status} {response.reason}: {body[:200].decode(errors='replace')}"
+                )
+            return _Held(PlacementMap.from_json(_parsed(body)), response.getheader("ETag"), self._clock())
+        finally:
+            connection.close()
+
+
+def _taken_apart(url: str) -> tuple[str, int, str]:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # a port that is no number, half an IPv6 address
+        host = port = None
+    if not host or parts.scheme != "http":
+        raise PlacementUnavailable(
+            f"{url!r} is no address of a placement service; set {URL_VARIABLE} to something like http://head1:7600"
+        )
+    return host, port or http.client.HTTP_PORT, parts.path.rstrip("/") + "/v1/map"
+
+
+def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    body = bytearray()
+    while piece := response.read(2**20):
+        body += piece
+        if len(body) > MAX_BYTES:
+            raise MapError(f"it sends more than {MAX_BYTES} bytes, which is no map")
+        if time.monotonic() > deadline:  # the socket's timeout counts from byte to byte only
+            raise TimeoutError("it sends the map too slowly")
+    if response.getheader("Content-Encoding") == "gzip":
+        try:
+            unpacker = zlib.decompressobj(wbits=31)
+            plain = unpacker.decompress(bytes(body), MAX_BYTES)
+        except zlib.error as error:
+            raise MapError(f"its gzip is damaged ({error})") from error
+        if not unpacker.eof:
+            raise MapError("its gzip ends too soon")
+        return plain
+    return bytes(body)
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise MapError(f"its answer is no JSON ({error})") from error
+
+
+def _say(error: Exception) -> str:
+    return str(error) or type(error).__name__

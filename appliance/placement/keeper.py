@@ -1,0 +1,171 @@
+"""Keeps one current map of the cluster, ready to be sent: the placement service without its HTTP."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from appliance.placement.buckets import FoundBucket, Gateway
+from appliance.placement.cluster import Monitors, Table, read_epoch, read_table
+from appliance.placement.errors import ClusterError, PlacementUnavailable
+from appliance.placement.map import Bucket, PlacementMap
+
+MAX_ABSENT = 1000  # names looked for in vain that are remembered: whoever asks for more is guessing
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A map as it is sent. The ETag is the epoch and a digest, since buckets come and go within an epoch."""
+
+    map: PlacementMap
+    body: bytes
+    zipped: bytes
+    etag: str
+
+    @classmethod
+    def of(cls, cluster_map: PlacementMap) -> Packed:
+        """Pack a map; equal maps give equal bytes and so equal ETags."""
+        body = json.dumps(cluster_map.to_json(), separators=(",", ":"), sort_keys=True).encode()
+        digest = hashlib.sha256(body).hexdigest()[:16]
+        return cls(cluster_map, body, gzip.compress(body, 6, mtime=0), f'"{cluster_map.epoch}-{digest}"')
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often the cluster is asked what, in seconds."""
+
+    settle: float = 20.0  # after a new epoch the manager hears of the groups' new places with a delay
+    buckets: float = 30.0  # a bucket deleted and made again has another marker
+    absent: float = 3.0  # a name that is no bucket's is not looked for again so soon
+    confirm: int = 100  # known buckets that are read again at a time, the longest known first
+
+
+@dataclass
+class Keeper:
+    """Reads the cluster and holds the map. ``refresh`` and ``find`` may be called from several threads."""
+
+    monitors: Monitors
+    gateway: Gateway
+    chunk_bytes: int
+    pace: Pace = field(default_factory=Pace)
+    clock: Callable[[], float] = time.monotonic
+    packed: Packed | None = None
+    confirmed: float | None = None  # when the cluster last answered
+    failure: str | None = None  # why it did not, since then
+    failures: int = 0
+    seconds: float = 0.0  # that the last reading took
+    _table: Table | None = None
+    _table_changed: float = 0.0
+    _found: Mapping[str, FoundBucket] = field(default_factory=dict)
+    _packed_from: tuple[Table, Mapping[str, FoundBucket]] | None = None
+    _gateway_failure: str | None = None
+    _look_again: float = -1e9  # when all buckets are due
+    _absent: dict[str, float] = field(default_factory=dict)  # names that were no bucket's, and when
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def refresh(self) -> None:
+        """Ask the cluster for what may have changed, and pack a new map if something did; never raises."""
+        with self._lock:
+            start = self.clock()
+            if start >= self._look_again:
+                # A gateway that does not answer keeps nobody from knowing where known buckets' objects have moved.
+                self._gateway_failure = self._guarded(self._read_buckets)
+                self._look_again = start + (self.pace.absent if self._gateway_failure else self.pace.buckets)
+            table_failure = self._guarded(self._read_table)
+            if table_failure is None:
+                self.confirmed = self.clock()
+            self.failure = table_failure or self._gateway_failure
+            self.seconds = self.clock() - start
+
+    def find(self, bucket: str) -> None:
+        """Look for a bucket that the map does not hold, unless that name was looked for just now."""
+        with self._lock:
+            now = self.clock()
+            self._absent = {name: at for name, at in self._absent.items() if now - at < self.pace.absent}
+            if self._table is None or self.holds(bucket) or bucket in self._absent or len(self._absent) > MAX_ABSENT:
+                return
+            failure = self._guarded(lambda: self._read_bucket(bucket))
+            if failure or not self.holds(bucket):
+                self._absent[bucket] = now
+
+    def holds(self, bucket: str) -> bool:
+        """Say whether the map that would be sent now holds a bucket."""
+        return self.packed is not None and bucket in self.packed.map.buckets
+
+    def current(self) -> Packed:
+        """Return the map to send, or raise ``PlacementUnavailable`` as long as none could be made."""
+        if self.packed is None:
+            raise PlacementUnavailable(f"no map yet: {self.failure or 'the cluster is being asked for the first time'}")
+        return self.packed
+
+    def age(self) -> float | None:
+        """Return the seconds since the cluster last confirmed the map; None before the first time."""
+        return None if self.confirmed is None else self.clock() - self.confirmed
+
+    def _guarded(self, step: Callable[[], None]) -> str | None:
+        try:
+            step()
+        except ClusterError as error:
+            failure = str(error)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            # An answer of another shape, as another release of Ceph might give: the last map stays.
+            failure = f"an answer of the cluster is not understood: {type(error).__name__}: {error}"
+        else:
+            return None
+        self.failures += 1
+        return failure
+
+    def _read_buckets(self) -> None:
+        names = {
+            name for name in self.gateway.names() if "/" not in name
+        }  # tenants' buckets have the form tenant/bucket
+        known = {name: bucket for name, bucket in self._found.items() if name in names}
+        fresh = sorted(names - known.keys())
+        for name in [*fresh, *list(known)[: self.pace.confirm]]:
+            known.pop(name, None)
+            found = self.gateway.bucket(name)
+            if found is not None:
+                known[name] = found  # at the end: the next time it is the last to be read again
+        self._found = known
+
+    def _read_bucket(self, name: str) -> None:
+        found = self.gateway.bucket(name)
+        if found is not None and self._table is not None:
+            self._found = {**self._found, name: found}
+            self._pack(self._table)
+
+    def _read_table(self) -> None:
+        wanted = {*self.gateway.data_pools.values(), *(bucket.pool_name for bucket in self._found.values())}
+        known = self._table
+        settled = self.clock() - self._table_changed >= self.pace.settle
+        if known is None or not settled or known.asked != wanted or read_epoch(self.monitors) != known.epoch:
+            table = read_table(self.monitors, wanted)
+            if known is None or table.epoch != known.epoch:
+                self._table_changed = self.clock()
+            known = self._table = table
+        self._pack(known)
+
+    def _pack(self, table: Table) -> None:
+        if self._packed_from is not None and self._packed_from == (table, self._found):
+            return  # packing a large map takes a while, and mostly nothing has changed
+        buckets = {}
+        for name, found in self._found.items():
+            pool = table.pool_named(found.pool_name)
+            if pool is not None:
+                buckets[name] = Bucket(found.marker, pool, found.placement)
+        cluster_map = PlacementMap(
+            epoch=table.epoch,
+            cluster=table.cluster,
+            chunk_bytes=self.chunk_bytes,
+            osds=table.osds,
+            addresses=table.addresses,
+            pools=table.pools,
+            buckets=buckets,
+        )
+        self.packed = Packed.of(cluster_map)
+        self._packed_from = (table, self._found)

@@ -1,0 +1,135 @@
+"""The cluster's map: from bucket and keys to the hosts that hold the objects, without asking the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from appliance.placement.errors import MapError, UnknownPlace
+from appliance.placement.rjenkins import hash_names, stable_mod
+
+FORMAT = "appliance.placement/1"
+NOBODY = -1  # where a placement group misses a replica
+
+Acting = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """A RADOS pool. ``acting`` has the shape (pg_num, size): OSD numbers, the primary's first, then ``NOBODY``."""
+
+    id: int
+    name: str
+    erasure: bool
+    pg_num: int
+    acting: Acting
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Pool):
+            return NotImplemented
+        mine = (self.id, self.name, self.erasure, self.pg_num)
+        return mine == (other.id, other.name, other.erasure, other.pg_num) and np.array_equal(self.acting, other.acting)
+
+    def pgid(self, pg: int) -> str:
+        """Return a placement group's name as Ceph writes it: the pool's number and the group's in hexadecimal."""
+        return f"{self.id}.{pg:x}"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """An S3 bucket: the prefix of its objects' RADOS names, the pool that holds them, and why it is that pool."""
+
+    marker: str
+    pool: int
+    placement: str
+
+
+@dataclass(frozen=True)
+class PlacementMap:
+    """One state of the cluster. Everything else is calculated from it.
+
+    ``epoch`` is the OSD map's. ``chunk_bytes`` is the size up to which an S3 object is a single RADOS object; of a
+    larger one this map places the head, the first ``chunk_bytes`` of it. ``osds`` names each OSD's host, ``hosts``
+    each host's storage address.
+    """
+
+    epoch: int
+    cluster: str
+    chunk_bytes: int
+    osds: Mapping[int, str]
+    addresses: Mapping[str, str]
+    pools: Mapping[int, Pool]
+    buckets: Mapping[str, Bucket]
+
+    @classmethod
+    def from_json(cls, document: object) -> PlacementMap:
+        """Make a map from a parsed JSON document, or raise ``MapError`` with what is wrong with it, and where."""
+        from appliance.placement.wire import decode  # wire builds this class, so it cannot be imported above
+
+        return decode(document)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the map as a document for ``json.dumps``, which ``from_json`` takes."""
+        from appliance.placement.wire import encode
+
+        return encode(self)
+
+    def address(self, host: str) -> str:
+        """Return the host's storage address, or raise ``UnknownPlace``."""
+        try:
+            return self.addresses[host]
+        except KeyError:
+            raise UnknownPlace(
+                f"the map of epoch {self.epoch} knows no storage host {host!r}; it has {sorted(self.addresses)}"
+            ) from None
+
+    def pool_of(self, bucket: str) -> Pool:
+        """Return the pool that holds a bucket's objects, or raise ``UnknownPlace``."""
+        try:
+            return self.pools[self.buckets[bucket].pool]
+        except KeyError:
+            raise UnknownPlace(f"the map of epoch {self.epoch} holds no bucket {bucket!r}") from None
+
+    def pgs(self, bucket: str, keys: Sequence[str]) -> npt.NDArray[np.uint32]:
+        """Return the number of each key's placement group within the bucket's pool, in the keys' order.
+
+        Raises ``UnknownPlace`` for a bucket that the map does not hold, and ``ValueError`` for a key that UTF-8 cannot
+        write. The keys need not exist.
+        """
+        pool = self.pool_of(bucket)
+        # RGW's locator, not the RADOS name, is what is hashed: see names.locator.
+        return stable_mod(hash_names(keys, f"{self.buckets[bucket].marker}_"), pool.pg_num)
+
+    def hosts(self, bucket: str, keys: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return for each key the hosts that hold it, the primary's first.
+
+        Empty tuples say that nothing is known: of a bucket that the map does not hold, of an erasure-coded pool
+        (no host has a whole object there), or of a placement group that no OSD serves now.
+        """
+        try:
+            pool = self.pool_of(bucket)
+        except UnknownPlace:
+            return [()] * len(keys)
+        if pool.erasure:
+            return [()] * len(keys)
+        rows = self._hosts_of_pgs[pool.id]
+        return [rows[pg] for pg in self.pgs(bucket, keys).tolist()]
+
+    def pg_hosts(self, pool: Pool) -> Sequence[tuple[str, ...]]:
+        """Return each placement group's hosts, the primary's first; in an erasure-coded pool those of its shards."""
+        return self._hosts_of_pgs[pool.id]
+
+    @cached_property
+    def _hosts_of_pgs(self) -> dict[int, list[tuple[str, ...]]]:
+        return {pool.id: [self._row(row) for row in pool.acting.tolist()] for pool in self.pools.values()}
+
+    def _row(self, acting: list[int]) -> tuple[str, ...]:
+        # Two OSDs of a group on one host (a CRUSH rule may allow it) make one place to compute, hence dict.fromkeys.
+        return tuple(dict.fromkeys(self.osds[osd] for osd in acting if osd != NOBODY))
+
+
+__all__ = ["FORMAT", "NOBODY", "Bucket", "MapError", "PlacementMap", "Pool"]

@@ -1,0 +1,48 @@
+"""``appliance preflight``: judge an inventory and its machines, and say everything that is wrong at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from appliance.preflight.book import Book, BookError
+from appliance.preflight.facility import Facility
+from appliance.preflight.fault import as_json, as_table
+from appliance.preflight.judge import judge
+
+
+@click.command()
+@click.option(
+    "--project",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    show_default="the current directory",
+    help="The tree that holds site.yml and roles/.",
+)
+@click.option("--variables", is_flag=True, help="Print the names of the variables that the checks read, and no more.")
+@click.option("--json", "as_lines", is_flag=True, help="Print one JSON object a fault instead of the table.")
+def preflight(project: Path, variables: bool, as_lines: bool) -> None:
+    """Judge the request on standard input; exit 1 where anything is wrong.
+
+    The request is a JSON object: groups (name: hosts), names (host: its variables), hostvars (host: public
+    variables), live (host: facts), password_names (list). playbooks/preflight.yml makes it; nothing is changed.
+    """
+    try:
+        book = Book.read(project)
+    except FileNotFoundError as error:
+        raise click.ClickException(f"{error.filename} is missing; name the project's tree with --project") from error
+    except BookError as error:
+        raise click.ClickException(str(error)) from error
+    if variables:
+        click.echo(json.dumps(book.public_variables))
+        return
+    try:
+        request = json.loads(sys.stdin.read())
+    except json.JSONDecodeError as error:
+        raise click.ClickException(f"standard input is no JSON ({error}); run playbooks/preflight.yml") from error
+    faults = judge(Facility.from_request(request, book))
+    click.echo(as_json(faults) if as_lines else as_table(faults), nl=False)
+    sys.exit(1 if faults else 0)

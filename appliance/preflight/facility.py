@@ -1,0 +1,73 @@
+"""The inventory as the checks see it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from appliance.preflight.book import Book
+
+_MISSING = object()
+
+
+@dataclasses.dataclass(frozen=True)
+class Facility:
+    """An inventory, what its machines said, and what the roles ask for.
+
+    ``groups``: group name -> host names. ``names``: host -> names of all its variables. ``values``: host -> its
+    public variables. ``live``: host -> facts of `gather.py`, or ``{"failed": reason}``; hosts that were not asked are
+    not in it.
+    """
+
+    groups: Mapping[str, Sequence[str]]
+    names: Mapping[str, frozenset[str]]
+    values: Mapping[str, Mapping[str, Any]]
+    live: Mapping[str, Mapping[str, Any]]
+    password_names: frozenset[str]
+    book: Book
+
+    @classmethod
+    def from_request(cls, request: Mapping[str, Any], book: Book) -> Facility:
+        """Build from the request's JSON object: groups, names, hostvars, live, password_names (each may be absent)."""
+        values = request.get("hostvars", {})
+        names = request.get("names") or {host: list(found) for host, found in values.items()}
+        return cls(
+            groups=request.get("groups", {}),
+            names={host: frozenset(found) for host, found in names.items()},
+            values=values,
+            live=request.get("live", {}),
+            password_names=frozenset(request.get("password_names", ())),
+            book=book,
+        )
+
+    @property
+    def hosts(self) -> list[str]:
+        return sorted(set(self.groups.get("all", ())) | set(self.values))
+
+    def members(self, pattern: str) -> list[str]:
+        """Return the hosts of a ``hosts:`` pattern made of groups and host names (``a:b``, ``a,b``), in order.
+
+        Of Ansible's patterns only unions are used here: playbooks run roles on groups.
+        """
+        found: dict[str, None] = {}
+        for part in re.split(r"[:,]", pattern):
+            members = self.hosts if part in {"all", "*"} else self.groups.get(part, [part] * (part in self.hosts))
+            found.update(dict.fromkeys(members))
+        return list(found)
+
+    def value(self, host: str, variable: str, otherwise: Any = None) -> Any:
+        """Return a public variable of a host: the inventory's value, else the role's literal default, else
+        ``otherwise``."""
+        found = self.values.get(host, {}).get(variable, _MISSING)
+        if found is not _MISSING:
+            return found
+        default = self.book.defaults.get(variable, _MISSING)
+        if default is _MISSING or (isinstance(default, str) and "{{" in default):
+            return otherwise
+        return default
+
+    def site_value(self, variable: str, otherwise: Any = None) -> Any:
+        """Return a variable that is the same for all machines, as the first machine has it."""
+        return self.value(self.hosts[0], variable, otherwise) if self.hosts else otherwise

@@ -1,0 +1,18 @@
+"""All checks over a facility."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from appliance.preflight import live, static
+from appliance.preflight.facility import Facility
+from appliance.preflight.fault import Fault
+
+Check = Callable[[Facility], Iterator[Fault]]
+
+CHECKS: tuple[Check, ...] = (*static.CHECKS, *live.CHECKS)
+
+
+def judge(facility: Facility) -> list[Fault]:
+    """Return every fault of every check, in the order of the checks, each once."""
+    return list(dict.fromkeys(fault for check in CHECKS for fault in check(facility)))

@@ -1,0 +1,126 @@
+"""Checks of the researchers that the inventory names."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from appliance.preflight.facility import Facility
+from appliance.preflight.fault import Fault
+
+# A Unix name that is a bucket's name as well: S3 wants at least 3 characters and knows no underscore.
+USER_NAME = re.compile(r"[a-z][a-z0-9-]{1,30}[a-z0-9]")
+GROUP_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+# Below are the system's and the distribution's own accounts, above systemd's dynamic ones.
+UIDS = range(2000, 60000)
+# Names of the machine's own accounts and of the facility's parts: a researcher with one of them would be one of them.
+RESERVED = frozenset(
+    [
+        "root",
+        "daemon",
+        "bin",
+        "sys",
+        "sync",
+        "games",
+        "man",
+        "mail",
+        "news",
+        "proxy",
+        "backup",
+        "list",
+        "irc",
+        "nobody",
+        "messagebus",
+        "sshd",
+        "systemd-network",
+        "systemd-timesync",
+        "ceph",
+        "haproxy",
+        "placement",
+        "jupyterhub",
+        "gateway",
+        "appliance",
+        "researchers",
+        "admin",
+        "operator",
+    ]
+)
+
+
+def people(facility: Facility) -> Iterator[Fault]:
+    """Names, uids, groups and passwords of the researchers, as ``accounts_users`` and ``accounts_groups`` list them."""
+    groups = facility.site_value("accounts_groups", [])
+    yield from _groups(groups)
+    users = facility.site_value("accounts_users")
+    if users is None:
+        return
+    if not isinstance(users, list) or not all(isinstance(user, Mapping) for user in users):
+        yield Fault("accounts_users", str(users), "list researchers as {name: alice, uid: 2001, groups: [climate]}")
+        return
+    by_name: dict[object, int] = defaultdict(int)
+    by_uid: dict[object, list[str]] = defaultdict(list)
+    for number, user in enumerate(users):
+        yield from _one(f"accounts_users[{number}]", user, _names(groups))
+        by_name[user.get("name")] += 1
+        by_uid[user.get("uid")].append(str(user.get("name")))
+        name = user.get("name")
+        if isinstance(name, str) and name not in facility.password_names:
+            yield Fault(
+                f"accounts_passwords.{name}",
+                "(missing)",
+                "make it: appliance secrets INVENTORY_DIR adds what is missing",
+            )
+    for name, count in by_name.items():
+        if count > 1:
+            yield Fault("accounts_users.name", f"{name}, {count} times", "name each researcher once")
+    for uid, names in by_uid.items():
+        if len(names) > 1 and uid is not None:
+            yield Fault(
+                "accounts_users.uid", f"{uid} for {', '.join(names)}", "give each researcher a uid of their own"
+            )
+
+
+def _names(groups: object) -> set[object]:
+    return {group.get("name") for group in groups if isinstance(group, Mapping)} if isinstance(groups, list) else set()
+
+
+def _groups(groups: object) -> Iterator[Fault]:
+    if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
+        yield Fault("accounts_groups", str(groups), "list groups as {name: climate, gid: 3001}")
+        return
+    for number, group in enumerate(groups):
+        name, gid = group.get("name"), group.get("gid")
+        if not isinstance(name, str) or not GROUP_NAME.fullmatch(name) or name in RESERVED:
+            fix = "give a valid Unix group name that the machines do not have for themselves"
+            yield Fault(f"accounts_groups[{number}].name", str(name), fix)
+        if isinstance(gid, bool) or not isinstance(gid, int) or gid not in UIDS:
+            fix = f"choose a number from {UIDS.start} to {UIDS.stop - 1}"
+            yield Fault(f"accounts_groups[{number}].gid", str(gid), fix)
+    for part in ("name", "gid"):
+        values = [group.get(part) for group in groups]
+        for value in dict.fromkeys(value for value in values if values.count(value) > 1):
+            yield Fault(f"accounts_groups.{part}", f"{value}, {values.count(value)} times", "give each group its own")
+
+
+def _one(where: str, user: Mapping[str, Any], known: set[object]) -> Iterator[Fault]:
+    name, uid = user.get("name"), user.get("uid")
+    if not isinstance(name, str) or not USER_NAME.fullmatch(name):
+        yield Fault(
+            f"{where}.name",
+            str(name),
+            "3 to 32 lower-case letters, digits and inner hyphens, a letter first: it names account and bucket alike",
+        )
+    elif name in RESERVED:
+        yield Fault(f"{where}.name", name, "the machines have an account of that name for themselves: choose another")
+    if isinstance(uid, bool) or not isinstance(uid, int) or uid not in UIDS:
+        yield Fault(f"{where}.uid", str(uid), f"choose a number from {UIDS.start} to {UIDS.stop - 1}")
+    groups = user.get("groups", [])
+    if not isinstance(groups, list):
+        yield Fault(f"{where}.groups", str(groups), "give a list of group names")
+        return
+    for group in groups:
+        if group not in known:
+            fix = "add the group to accounts_groups, with a gid, or correct the name"
+            yield Fault(f"{where}.groups", str(group), fix)

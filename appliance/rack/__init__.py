@@ -1,0 +1,1 @@
+"""The emulated rack: several machines with addresses, disks and systemd of their own, on one Linux host."""

@@ -1,0 +1,130 @@
+"""A researcher's Python on the head without a browser: the notebook's environment, in a unit as a notebook is."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+import subprocess
+import textwrap
+from types import TracebackType
+from typing import Any
+
+from appliance.demo.facility import Facility
+from appliance.rack import lifecycle
+from appliance.verify.hub import HubSession
+
+SESSION_SECONDS = 600
+# A kernel in a dozen lines: runs cells, one JSON string a line, in one namespace; answers with what `say` was given.
+KERNEL = """
+import json, os, sys, time, traceback
+
+def say(**values):
+    global said
+    said = values
+
+for line in sys.stdin:
+    said = {}
+    try:
+        exec(json.loads(line), globals())
+    except BaseException as error:
+        said = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+    print(json.dumps(said), flush=True)
+"""
+
+
+class CellError(Exception):
+    """A cell failed; the message is its error."""
+
+
+class Researcher:
+    """One researcher with a token of the hub's. Programs say JSON objects, one a line, and listen to lines."""
+
+    def __init__(self, facility: Facility, user: str):
+        self.facility, self.user = facility, user
+        self._hub = HubSession(facility.hub, user)
+
+    def __enter__(self) -> Researcher:
+        self._hub.log_in(self.facility.password(self.user))
+        self._token_id, token = self._hub.token(SESSION_SECONDS)
+        self._token_file = f"/run/test-token-{secrets.token_hex(4)}"
+        self.facility.run("head1", "install", "-m", "0400", "/dev/stdin", self._token_file, given=token.encode())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.facility.run("head1", "rm", "-f", self._token_file)
+        self._hub.revoke(self._token_id)
+        self._hub.log_out()
+
+    def notebook(self) -> Notebook:
+        """Start a Python of the researcher's."""
+        unit = f"test-{self.user}-{secrets.token_hex(4)}"
+        given = f"/run/credentials/{unit}.service"
+        environment = self.facility.run("head1", "readlink", "-f", "/opt/appliance/analysis").decode().strip()
+        variables = {
+            "HOME": f"/home/{self.user}",
+            "APPLIANCE_ENVIRONMENT": environment,
+            "APPLIANCE_PLACEMENT_URL": "http://head1:7600",
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:7481",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_DEFAULT_REGION": "default",
+            "AWS_SHARED_CREDENTIALS_FILE": f"{given}/s3",
+            "DASK_GATEWAY__ADDRESS": "http://127.0.0.1:8003/services/dask-gateway",
+            "DASK_GATEWAY__PROXY_ADDRESS": "gateway://head1:8786",
+            "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
+            "DASK_GATEWAY__CLUSTER__OPTIONS__ENVIRONMENT": environment,
+        }
+        command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}", f"--uid={self.user}"]
+        command += [
+            "--property=PrivateTmp=yes",
+            f"--property=RuntimeMaxSec={SESSION_SECONDS}",
+            "--slice=notebooks.slice",
+        ]
+        command += [f"--property=LoadCredential=s3:/etc/appliance/s3/{self.user}"]
+        command += [f"--property=LoadCredential=token:{self._token_file}"]
+        command += [f"--setenv={name}={value}" for name, value in variables.items()]
+        shell = f'JUPYTERHUB_API_TOKEN="$(cat {given}/token)" exec "$@"'
+        command += ["/bin/sh", "-c", shell, "sh", f"{environment}/bin/python", "-c", KERNEL]
+        return Notebook([*lifecycle.ssh_command(self.facility.rack, "head1"), "--", shlex.join(command)])
+
+
+class Notebook:
+    """A Python that runs cells."""
+
+    def __init__(self, command: list[str]):
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> Notebook:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate()  # its cells end with its input
+
+    def submit(self, cell: str) -> None:
+        """Start a cell; `result` waits for its end."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(textwrap.dedent(cell)) + "\n")
+        self._process.stdin.flush()
+
+    def result(self) -> dict[str, Any]:
+        """What the cell said; raises `CellError` where it failed."""
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            _, errors = self._process.communicate()
+            raise RuntimeError(f"the Python ended with {self._process.returncode}: {errors[-3000:]}")
+        said: dict[str, Any] = json.loads(line)
+        if "error" in said:
+            raise CellError(said["error"]) from RuntimeError(said["trace"])
+        return said
+
+    def run(self, cell: str) -> dict[str, Any]:
+        """Run a cell and return what it said."""
+        self.submit(cell)
+        return self.result()

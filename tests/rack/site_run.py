@@ -1,0 +1,85 @@
+"""Ansible on the converged rack, and its secrets to look for in what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance import secrets
+from appliance.rack.lifecycle import ssh_command
+from appliance.rack.model import existing
+
+PROJECT = Path(__file__).parents[2]
+INVENTORY = PROJECT / "inventories" / "rack"
+RACK = existing(os.environ.get("APPLIANCE_RACK", "rack"))
+STORES = tuple(machine.name for machine in RACK.machines() if machine.name.startswith("store"))
+MACHINES = ("head1", *STORES)
+PROGRAMS = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class PlayRun:
+    """How a run of a playbook ended: its exit status, everything it said, and changes by machine."""
+
+    status: int
+    said: str
+    changed: Mapping[str, int]
+
+
+def ask(machine: str, command: str, *, check: bool = True, given: str | None = None) -> str:
+    """Run a shell command on a machine as root and return its output."""
+    done = subprocess.run(
+        [*ssh_command(RACK, machine), command], capture_output=True, text=True, check=False, input=given
+    )
+    assert done.returncode == 0 or not check, f"{machine}: {command}: {done.stderr}"
+    return done.stdout
+
+
+def ceph(*words: str) -> Any:
+    """What the cluster answers to `ceph WORDS`."""
+    return json.loads(ask(STORES[0], f"ceph {' '.join(words)} --format json 2>/dev/null"))
+
+
+def play(playbook: str, *arguments: str, **variables: object) -> PlayRun:
+    """Run a playbook of the project on the rack, with further variables."""
+    command = [str(PROGRAMS / "ansible-playbook"), "-i", str(INVENTORY), str(PROJECT / "playbooks" / playbook)]
+    command += [*arguments, "--extra-vars", json.dumps(variables)]
+    environment = {
+        **os.environ,
+        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "APPLIANCE_RACK": RACK.name,
+    }
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    recap = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", done.stdout, re.MULTILINE)
+    return PlayRun(done.returncode, done.stdout + done.stderr, {name: int(number) for name, number in recap})
+
+
+def values(found: Any) -> Iterator[str]:
+    """Every text in nested dictionaries."""
+    if isinstance(found, dict):
+        for value in found.values():
+            yield from values(value)
+    else:
+        yield str(found)
+
+
+def site_secrets() -> dict[str, str]:
+    """Everything that no log may hold, by what it is: the vault, and the keys that the cluster made."""
+    key = (INVENTORY / ".vault-password").read_text().strip()
+    vault = secrets.read(INVENTORY / secrets.SECRETS_FILE, key)
+    vault.pop("ceph_fsid")
+    found = {f"vault {number}": value for number, value in enumerate(values(vault))}
+    for user in ask("head1", "ls /etc/appliance/s3").split():
+        found[f"s3 {user}"] = ask("head1", f"sed -n 's/^aws_secret_access_key = //p' /etc/appliance/s3/{user}").strip()
+    for entry in ceph("auth", "ls")["auth_dump"]:
+        found[f"cephx {entry['entity']}"] = entry["key"]
+    return found

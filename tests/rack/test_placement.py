@@ -1,0 +1,346 @@
+"""Placement on the converged rack: what is calculated against what the cluster says and what lies on its disks."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import shlex
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.placement import MapClient, PlacementMap
+from appliance.placement.rjenkins import hash_names, stable_mod
+
+HEAD, STORE = "head1", "store1"
+BUCKET = "alice"
+MIB = 2**20
+HEAD_PYTHON = "/opt/appliance/analysis/bin/python"
+
+# Keys that a name, a shell, a URL or an encoding may stumble over.
+AWKWARD = [
+    "plain",
+    "with space",
+    "  two leading and two trailing spaces  ",
+    "Grüße/Höhe über Null",
+    "海面水温/0.0",
+    "😀",
+    "e\u0301 decomposed",
+    "_one",
+    "__two",
+    "___three",
+    "_",
+    "_multipart_not.really",
+    "_shadow_not really",
+    "_with:colon_in it",
+    "trailing_",
+    "trailing/",
+    "a//b///c",
+    "100%",
+    "%41 is not A",
+    "plus+and&and=and?and#",
+    "quote\"quote'quote`",
+    "back\\slash",
+    "tab\there",
+    "line\nbreak",
+    "$HOME;$(reboot)|<>*",
+    "~tilde",
+    "-dash",
+    ".",
+    "..",
+    "../up",
+    "x" * 1000,
+    "ü" * 500,
+    "_" + "y" * 999,
+    "deep/" * 150,
+    "zarr.json",
+    "c/0/0/0",
+]
+
+
+def many_keys() -> list[str]:
+    """Return the awkward keys, two thousand of a Zarr array's, and five hundred made at random."""
+    chooser = random.Random(7)  # the same keys on every run
+    letters = "abcXYZ019 _-/.%+äßéЖ日😀"
+    made = {"".join(chooser.choices(letters, k=chooser.randint(1, 60))) for _ in range(500)}
+    return [
+        *AWKWARD,
+        *(f"era5/sst/c/{t}/{y}/{x}" for t in range(20) for y in range(10) for x in range(10)),
+        *sorted(made),
+    ]
+
+
+def ssh_config() -> str:
+    """Return the file that tells ssh how to reach the rack's machines."""
+    state = Path(os.environ.get("APPLIANCE_STATE", "/var/lib/appliance"))
+    return str(state / "racks" / os.environ.get("APPLIANCE_RACK", "rack") / "ssh_config")
+
+
+def ssh(host: str, command: str, stdin: bytes = b"", expect: int = 0) -> str:
+    """Run a shell command on a machine of the rack and return its output."""
+    words = ["ssh", "-F", ssh_config(), host, command]
+    done = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=180)
+    assert done.returncode == expect, f"{command!r} on {host}: {done.returncode}: {done.stderr.decode()}"
+    return done.stdout.decode()
+
+
+def python(host: str, interpreter: str, source: str, argument: object) -> Any:
+    """Run Python source on a machine, with ``argument`` as its JSON argument, and return the JSON that it prints."""
+    # The argument goes through standard input: thousands of keys are too long for a command line.
+    whole = f"import json\nargument = json.loads({json.dumps(json.dumps(argument))})\n{source}"
+    return json.loads(ssh(host, f"{interpreter} -", whole.encode()))
+
+
+def where(url: str, *options: str, keys: list[str] | None = None) -> list[dict[str, Any]]:
+    """Run ``appliance where --json`` on the head and return its lines."""
+    environment = (
+        f"APPLIANCE_PLACEMENT_URL=http://{HEAD}:7600 AWS_ENDPOINT_URL=http://127.0.0.1:7481 "
+        f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/{BUCKET}"
+    )
+    arguments = [url, "--json", *options, *(["--null", "--keys-from", "-"] if keys else [])]
+    stdin = "\0".join([*(keys or []), ""]).encode()
+    out = ssh(HEAD, f"{environment} /opt/appliance/analysis/bin/appliance where {shlex.join(arguments)}", stdin)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+# Asks the monitors what `ceph osd map POOL NAME` asks them, over one connection.
+OSD_MAP = """
+import rados
+answers = []
+with rados.Rados(conffile="/etc/ceph/ceph.conf", name="client.admin") as cluster:
+    for name in argument["names"]:
+        command = {"prefix": "osd map", "pool": argument["pool"], "object": name, "format": "json"}
+        # The monitors do not join the two halves of an escaped emoji, so nothing is escaped.
+        code, out, status = cluster.mon_command(json.dumps(command, ensure_ascii=False), b"")
+        assert code == 0, status
+        answers.append(json.loads(out))
+print(json.dumps(answers))
+"""
+
+# Reads which objects lie in each placement group. (`rados --pgid … ls` ends at the first object that has a locator: it
+# takes that one's name for its place, and so for another group's.)
+LIST_GROUPS = """
+import subprocess
+found = {}
+for pg in argument["pgs"]:
+    out = subprocess.run(["rados", "--pgid", pg, "ls", "--format", "json"], check=True, capture_output=True).stdout
+    found.update({entry["name"]: pg for entry in json.loads(out or "[]")})
+print(json.dumps(found))
+"""
+
+# Reads objects' sizes, with and without their locators; None where no object is found.
+STAT = """
+import rados
+def size(pool, name, key):
+    pool.set_locator_key(key)
+    try:
+        return pool.stat(name)[0]
+    except rados.ObjectNotFound:
+        return None
+with rados.Rados(conffile="/etc/ceph/ceph.conf", name="client.admin") as cluster:
+    with cluster.open_ioctx(argument["pool"]) as pool:
+        sizes = [[size(pool, name, ""), size(pool, name, key)] for name, key in argument["objects"]]
+print(json.dumps(sizes))
+"""
+
+PUT = """
+import botocore.config, botocore.session
+style = botocore.config.Config(s3={"addressing_style": "path"})
+s3 = botocore.session.get_session().create_client("s3", region_name="us-east-1", config=style)
+for key, size in argument["objects"]:
+    s3.put_object(Bucket=argument["bucket"], Key=key, Body=b"x" * size)
+for key, parts in argument["in_parts"]:
+    upload = s3.create_multipart_upload(Bucket=argument["bucket"], Key=key)["UploadId"]
+    done = []
+    for number, size in enumerate(parts, 1):
+        part = s3.upload_part(Bucket=argument["bucket"], Key=key, UploadId=upload, PartNumber=number, Body=b"x" * size)
+        done.append({"ETag": part["ETag"], "PartNumber": number})
+    s3.complete_multipart_upload(
+        Bucket=argument["bucket"], Key=key, UploadId=upload, MultipartUpload={"Parts": done}
+    )
+print("null")
+"""
+
+DELETE = """
+import botocore.config, botocore.session
+style = botocore.config.Config(s3={"addressing_style": "path"})
+s3 = botocore.session.get_session().create_client("s3", region_name="us-east-1", config=style)
+for key in argument["keys"]:
+    s3.delete_object(Bucket=argument["bucket"], Key=key)
+print("null")
+"""
+
+S3 = f"AWS_ENDPOINT_URL=http://127.0.0.1:7481 AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/{BUCKET} {HEAD_PYTHON}"
+
+
+@pytest.fixture(scope="module")
+def url() -> str:
+    """Return the placement service's address as the control host sees it."""
+    shown = subprocess.run(["ssh", "-F", ssh_config(), "-G", HEAD], check=True, capture_output=True, text=True).stdout
+    options = dict(line.split(" ", 1) for line in shown.splitlines() if " " in line)
+    return f"http://{options['hostname']}:7600"
+
+
+@pytest.fixture(scope="module")
+def cluster_map(url: str) -> PlacementMap:
+    return MapClient(url).get(BUCKET)
+
+
+def osd_map(cluster_map: PlacementMap, names: list[str]) -> list[dict[str, Any]]:
+    """Return `ceph osd map` of each name in the bucket's pool."""
+    pool = cluster_map.pool_of(BUCKET).name
+    answers: list[dict[str, Any]] = python(STORE, "/usr/bin/python3", OSD_MAP, {"pool": pool, "names": names})
+    return answers
+
+
+def test_thousands_of_keys_are_placed_as_ceph_osd_map_says(cluster_map: PlacementMap) -> None:
+    keys = many_keys()
+    assert len(keys) >= 2_500
+    records = where(f"s3://{BUCKET}", keys=keys)
+    assert [record["key"] for record in records] == keys
+    asked = osd_map(cluster_map, [record.get("locator", record["rados_name"]) for record in records])
+    for record, answer in zip(records, asked, strict=True):
+        assert record["pgid"] == answer["pgid"], record["key"]
+        hosts = [cluster_map.osds[osd] for osd in answer["acting"]]
+        assert sorted(record["hosts"]) == sorted(hosts), record["key"]
+        assert record["hosts"][0] == cluster_map.osds[answer["acting_primary"]], record["key"]
+
+
+@pytest.fixture(scope="module")
+def uploaded() -> Iterator[str]:
+    """Upload an object for each awkward key, two large ones and one in parts; return the prefix that leads to them."""
+    prefix = f"pt{uuid.uuid4().hex[:12]}/"
+    # The prefix would hide a leading underscore, so those keys keep their own and are told apart by it.
+    objects = [(prefixed(prefix, key), len(key)) for key in AWKWARD]
+    objects += [(prefix + "one chunk", 64 * MIB), (prefix + "more than a chunk", 64 * MIB + 1)]
+    in_parts = [(prefix + "in parts", [5 * MIB, MIB])]
+    python(HEAD, S3, PUT, {"bucket": BUCKET, "objects": objects, "in_parts": in_parts})
+    yield prefix
+    keys = [key for key, _ in objects] + [key for key, _ in in_parts]
+    python(HEAD, S3, DELETE, {"bucket": BUCKET, "keys": keys})
+
+
+def prefixed(prefix: str, key: str) -> str:
+    """Return a key of the test's own that begins as ``key`` does: underscores stay in front."""
+    bare = key.lstrip("_")
+    return "_" * (len(key) - len(bare)) + prefix + bare
+
+
+def listed(uploaded: str) -> list[dict[str, Any]]:
+    """Return what ``appliance where`` says of all uploaded objects."""
+    return [record for shown in ("", "_", "__", "___") for record in where(f"s3://{BUCKET}/{shown}{uploaded}")]
+
+
+def locators(pool: str) -> dict[str, str | None]:
+    """Return the locator, if any, of each RADOS object in a pool, by name."""
+    entries = json.loads(ssh(STORE, f"rados --pool {pool} ls --format json"))
+    return {entry["name"]: entry.get("locator") for entry in entries}
+
+
+def test_real_objects_lie_in_the_groups_that_are_calculated(cluster_map: PlacementMap, uploaded: str) -> None:
+    records = listed(uploaded)
+    assert len(records) == len(AWKWARD) + 3, "every awkward key is listed, whatever is in it"
+    pool = cluster_map.pool_of(BUCKET)
+    hashes = hash_names([where for where in locators(pool.name).values() if where])
+    hidden = {pool.pgid(pg) for pg in stable_mod(hashes, pool.pg_num).tolist()}
+    plain = [record for record in records if record["pgid"] not in hidden]
+    assert len(plain) > len(AWKWARD) / 2
+    plain = plain[::2]  # each group costs the start of a program
+    lying = python(STORE, "/usr/bin/python3", LIST_GROUPS, {"pgs": sorted({record["pgid"] for record in plain})})
+    assert {record["rados_name"]: lying.get(record["rados_name"]) for record in plain} == {
+        record["rados_name"]: record["pgid"] for record in plain
+    }
+
+
+def test_an_underscore_in_front_places_by_the_locator(cluster_map: PlacementMap, uploaded: str) -> None:
+    pool = cluster_map.pool_of(BUCKET).name
+    set_by_rgw = locators(pool)
+    records = listed(uploaded)
+    for record in records:
+        assert set_by_rgw[record["rados_name"]] == record.get("locator"), record["key"]
+    escaped = [record for record in records if "locator" in record]
+    assert len(escaped) == sum(key.startswith("_") for key in AWKWARD)
+    asked = osd_map(cluster_map, [record["locator"] for record in escaped])
+    for record, answer in zip(escaped, asked, strict=True):
+        assert record["pgid"] == answer["pgid"], record["key"]
+    objects = [(record["rados_name"], record["locator"]) for record in escaped]
+    sizes = python(STORE, "/usr/bin/python3", STAT, {"pool": pool, "objects": objects})
+    assert sizes == [[None, record["bytes"]] for record in escaped], "by the name alone nothing is found"
+
+
+def test_where_says_which_objects_are_not_whole(uploaded: str) -> None:
+    records = {record["key"].removeprefix(uploaded): record for record in where(f"s3://{BUCKET}/{uploaded}")}
+    assert records["one chunk"]["whole"] is True
+    assert records["more than a chunk"]["whole"] is False
+    assert records["in parts"]["whole"] is False
+    assert records["one chunk"]["bytes"] == 64 * MIB
+
+
+def test_an_object_of_one_chunk_is_one_rados_object(cluster_map: PlacementMap, uploaded: str) -> None:
+    record = next(record for record in where(f"s3://{BUCKET}/{uploaded}one chunk"))
+    pool = cluster_map.pool_of(BUCKET).name
+    assert f"size {64 * MIB}" in ssh(STORE, f"rados --pool {pool} stat {shlex.quote(record['rados_name'])}")
+
+
+CREATE = """
+import botocore.config, botocore.session
+style = botocore.config.Config(s3={"addressing_style": "path"})
+s3 = botocore.session.get_session().create_client("s3", region_name="us-east-1", config=style)
+s3.create_bucket(Bucket=argument["bucket"])
+print("null")
+"""
+
+REMOVE = CREATE.replace("create_bucket", "delete_bucket")
+
+
+def test_a_bucket_made_just_now_is_placed_at_once(url: str) -> None:
+    bucket = f"{BUCKET}-{uuid.uuid4().hex[:12]}"
+    python(HEAD, S3, CREATE, {"bucket": bucket})
+    try:
+        assert MapClient(url).get(bucket).hosts(bucket, ["a"])[0], (
+            "the service looks for a bucket that it does not know"
+        )
+    finally:
+        python(HEAD, S3, REMOVE, {"bucket": bucket})
+
+
+def test_an_unchanged_map_costs_a_304(url: str) -> None:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+    connection.request("GET", "/v1/map")
+    first = connection.getresponse()
+    first.read()
+    connection.request("GET", "/v1/map", headers={"If-None-Match": first.headers["ETag"]})
+    second = connection.getresponse()
+    assert (second.status, second.read()) == (304, b"")
+    connection.close()
+
+
+def test_the_services_keys_read_the_map_and_buckets_records_and_no_data() -> None:
+    entity = json.loads(ssh(STORE, "ceph auth get client.placement --format json"))[0]
+    assert entity["caps"] == {"mon": "allow r", "mgr": "allow r"}
+    ceph = "--id placement --keyring /etc/ceph/ceph.client.placement.keyring"
+    assert "epoch" in ssh(HEAD, f"ceph {ceph} osd stat")
+    ssh(HEAD, f"ceph {ceph} osd set noout", expect=13)
+    ssh(HEAD, f"ceph {ceph} auth ls", expect=13)
+    listing = (
+        f"APPLIANCE_PLACEMENT_URL=http://{HEAD}:7600 AWS_ENDPOINT_URL=http://127.0.0.1:7481 "
+        f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/placement.s3 /opt/appliance/analysis/bin/appliance where"
+    )
+    assert "may not list bucket" in ssh(HEAD, f"{listing} s3://{BUCKET} 2>&1", expect=1)
+
+
+def test_the_service_runs_without_rights() -> None:
+    shown = ssh(HEAD, "systemctl show appliance-placement -p DynamicUser,Slice,ProtectSystem,ActiveState,MemoryMax")
+    assert set(shown.split()) >= {
+        "DynamicUser=yes",
+        "Slice=storage.slice",
+        "ProtectSystem=strict",
+        "ActiveState=active",
+    }
+    assert "MemoryMax=infinity" not in shown

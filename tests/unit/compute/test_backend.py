@@ -1,0 +1,166 @@
+"""The gateway with its backend, its proxy and a real client; processes stand for units (local_launcher.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import ADDRESSES
+from dask_gateway import BasicAuth, Gateway, GatewayCluster
+from dask_gateway.client import GatewayClusterError
+
+HERE = Path(__file__).parent
+CONFIG = """
+from appliance.compute.backend import SystemdBackend, SystemdClusterConfig, cluster_options
+c.DaskGateway.backend_class = SystemdBackend
+c.DaskGateway.authenticator_class = "dask_gateway_server.auth.SimpleAuthenticator"
+c.DaskGateway.address = "127.0.0.1:{server}"
+c.Proxy.address = "127.0.0.1:{http}"
+c.Proxy.tcp_address = "127.0.0.1:{tls}"
+c.SystemdBackend.cluster_config_class = SystemdClusterConfig
+c.SystemdBackend.hosts = {hosts}
+c.SystemdBackend.ssh_command = {ssh}
+c.SystemdBackend.cluster_options = cluster_options([{environment!r}], memory_gib_max=4, cores_max=2)
+c.SystemdBackend.cluster_heartbeat_period = 2
+"""
+
+
+class RunningGateway:
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.environment = os.path.realpath(sys.prefix)
+        ports = {name: _free_port() for name in ("server", "http", "tls")}
+        launcher = [sys.executable, str(HERE / "local_launcher.py"), str(folder), self.environment]
+        hosts = {f"host{address.rsplit('.', 1)[1]}": address for address in ADDRESSES}
+        (folder / "config.py").write_text(
+            CONFIG.format(**ports, hosts=hosts, ssh=launcher, environment=self.environment)
+        )
+        self.address, self.tls = f"http://127.0.0.1:{ports['http']}", f"gateway://127.0.0.1:{ports['tls']}"
+        (folder / "api-url").write_text(f"{self.address}/api")
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [str(Path(sys.executable).parent / "dask-gateway-server"), "-f", str(folder / "config.py")],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+            )
+
+    def gateway(self, user: str) -> Gateway:
+        return Gateway(self.address, proxy_address=self.tls, auth=BasicAuth(user))
+
+    def units(self, role: str) -> list[dict[str, str]]:
+        lines = (self.folder / "requests").read_text().splitlines()
+        return [r for r in map(json.loads, lines) if r["verb"] == "start" and r["role"] == role]
+
+    def pid(self, unit: str) -> int:
+        return int((self.folder / unit / "pid").read_text())
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for file in self.folder.glob("*/pid"):
+            with suppress(ProcessLookupError):
+                os.kill(int(file.read_text()), signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    made = RunningGateway(tmp_path_factory.mktemp("gateway"))
+    try:
+        _wait_for(made)
+        yield made
+    finally:
+        made.stop()
+
+
+def _wait_for(made: RunningGateway) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        # The proxy answers a moment before it knows the way to the server.
+        with suppress(OSError, ValueError), made.gateway("alice") as gateway:
+            gateway.list_clusters()
+            break
+        if time.monotonic() > deadline or made.process.poll() is not None:
+            raise RuntimeError((made.folder / "log").read_text())
+        time.sleep(0.2)
+
+
+def _hosts(cluster: GatewayCluster, wanted: int) -> list[str]:
+    with cluster.get_client(set_as_default=False) as client:
+        client.wait_for_workers(wanted, timeout=60)
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        return sorted(worker["host"] for worker in workers)
+
+
+def test_workers_are_spread_and_a_lost_one_comes_back_where_it_was(running: RunningGateway) -> None:
+    with running.gateway("alice") as gateway, gateway.new_cluster(environment=running.environment) as cluster:
+        cluster.scale(3)
+        assert _hosts(cluster, 3) == list(ADDRESSES)
+        lost = running.units("worker")[1]
+        os.kill(running.pid(lost["unit"]), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while len(running.units("worker")) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert running.units("worker")[3]["address"] == lost["address"]
+        assert _hosts(cluster, 3) == list(ADDRESSES)
+        with cluster.get_client(set_as_default=False) as client:
+            assert client.submit(sum, [1, 2]).result(timeout=30) == 3
+    scheduler = running.units("scheduler")[0]
+    assert scheduler["unit"] == f"dask-alice-{scheduler['cluster']}-scheduler.service"
+
+
+def test_a_host_that_does_not_answer_is_passed_over(running: RunningGateway) -> None:
+    down = running.folder / f"down-{ADDRESSES[0]}"
+    down.touch()
+    try:
+        with running.gateway("bob") as gateway, gateway.new_cluster(environment=running.environment) as cluster:
+            cluster.scale(2)
+            assert _hosts(cluster, 2) == list(ADDRESSES[1:])
+    finally:
+        down.unlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"environment": "/nix/store/of-another-day"}, "environment /nix/store/of-another-day is not one of"),
+        ({}, r"environment \(none\) is not one of"),
+        ({"environment": "", "worker_memory": 5.0}, "worker_memory"),
+        ({"environment": "", "worker_cores": 3}, "worker_cores"),
+    ],
+)
+def test_what_the_facility_does_not_offer_is_refused_in_the_notebook(
+    running: RunningGateway, options: dict[str, object], says: str
+) -> None:
+    with running.gateway("alice") as gateway, pytest.raises((GatewayClusterError, ValueError), match=says):
+        gateway.submit(**options)
+
+
+def test_clusters_are_the_users_own(running: RunningGateway) -> None:
+    with running.gateway("alice") as alice, running.gateway("mallory") as mallory:
+        name = alice.submit(environment=running.environment)
+        try:
+            # A scheduler that is still on its way when the gateway ends would be left behind.
+            alice.connect(name).close()
+            assert name not in [report.name for report in mallory.list_clusters()]
+            with pytest.raises(Exception, match=r"403|404|not|Forbidden"):
+                mallory.get_cluster(name)
+        finally:
+            alice.stop_cluster(name)

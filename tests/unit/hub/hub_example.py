@@ -1,0 +1,22 @@
+"""Settings of a site as they should be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+GOOD: dict[str, Any] = {
+    "site_name": "rack",
+    "researchers_group": "researchers",
+    "public_port": 8000,
+    "hub_port": 8081,
+    "proxy_api_port": 8001,
+    "memory_limit": "2G",
+    "cpu_limit": 1.5,
+    "tasks_limit": 4096,
+    "environment_link": "/opt/appliance/analysis",
+    "s3_endpoint": "http://127.0.0.1:7481",
+    "s3_credentials": "/etc/appliance/s3",
+    "placement_url": "http://head1:7600",
+    "gateway_url": "http://127.0.0.1:8003",
+    "gateway_proxy_address": "gateway://head1:8786",
+}

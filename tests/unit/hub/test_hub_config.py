@@ -1,0 +1,75 @@
+"""What the hub is told to do, seen through JupyterHub's own kind of configuration object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hub_example import GOOD
+from traitlets.config import Config
+
+from appliance.hub.config import configure
+from appliance.hub.settings import HubSettings
+
+SECRETS = {"cookie-secret": "ab" * 32, "proxy-token": "of-the-proxy", "gateway-token": "of-the-gateway"}
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    for name, value in SECRETS.items():
+        (tmp_path / name).write_text(f"{value}\n")
+    return tmp_path
+
+
+def configured(credentials: Path, **changes: object) -> Config:
+    config = Config()
+    configure(config, HubSettings.from_mapping(GOOD | changes), credentials, Path("/state"))
+    return config
+
+
+def test_secrets_are_the_credentials_without_their_line_end(credentials: Path) -> None:
+    config = configured(credentials)
+    assert config.JupyterHub.cookie_secret == bytes.fromhex("ab" * 32)
+    assert config.ConfigurableHTTPProxy.auth_token == "of-the-proxy"
+    assert config.JupyterHub.services[0]["api_token"] == "of-the-gateway"
+
+
+def test_a_missing_credential_stops_the_hub(credentials: Path) -> None:
+    (credentials / "proxy-token").unlink()
+    with pytest.raises(FileNotFoundError, match="proxy-token"):
+        configured(credentials)
+
+
+def test_only_members_of_the_group_log_in_and_nobody_is_admin(credentials: Path) -> None:
+    config = configured(credentials, researchers_group="climatologists")
+    assert config.PAMAuthenticator.allowed_groups == {"climatologists"}
+    assert "allow_all" not in config.Authenticator
+    assert "admin_users" not in config.Authenticator
+
+
+def test_researchers_and_their_servers_may_use_the_gateway_and_only_it(credentials: Path) -> None:
+    roles = {role["name"]: set(role["scopes"]) for role in configured(credentials).JupyterHub.load_roles}
+    gateway = "access:services!service=dask-gateway"
+    assert roles == {
+        "user": {"self", gateway},
+        "server": {"users:activity!user", "access:servers!server", gateway},
+    }
+
+
+def test_servers_and_proxy_outlive_a_restart_of_the_hub(credentials: Path) -> None:
+    config = configured(credentials)
+    assert config.JupyterHub.cleanup_servers is False
+    assert config.JupyterHub.cleanup_proxy is False
+    assert config.ConfigurableHTTPProxy.should_start is False
+
+
+def test_inner_listeners_are_on_loopback(credentials: Path) -> None:
+    config = configured(credentials, hub_port=9081, proxy_api_port=9001, public_port=9000)
+    assert config.JupyterHub.hub_bind_url == "http://127.0.0.1:9081"
+    assert config.ConfigurableHTTPProxy.api_url == "http://127.0.0.1:9001"
+    assert config.JupyterHub.bind_url == "http://:9000"
+
+
+def test_the_site_name_is_text_and_not_markup(credentials: Path) -> None:
+    announcement = configured(credentials, site_name="<b>A & B</b>").JupyterHub.template_vars["announcement_login"]
+    assert announcement == "<h1>&lt;b&gt;A &amp; B&lt;/b&gt;</h1>"

@@ -1,0 +1,221 @@
+"""The client against a real HTTP server on the loopback, which gives good answers and bad ones."""
+
+import gzip
+import http.server
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from example_map import document
+
+from appliance.placement import MapClient, PlacementUnavailable
+
+BODY = json.dumps(document()).encode()
+
+
+@dataclass
+class Server:
+    """What the server answers, and what it was asked."""
+
+    url: str = ""
+    status: int = 200
+    body: bytes = BODY
+    headers: dict[str, str] = field(default_factory=lambda: {"ETag": '"42-a"'})
+    delay: float = 0.0
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    told = Server()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            tag = self.headers.get("If-None-Match")
+            told.asked.append((self.path, tag))
+            time.sleep(told.delay)
+            unchanged = tag is not None and tag == told.headers.get("ETag")
+            self.send_response(304 if unchanged else told.status)
+            for name, value in told.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if not unchanged:
+                self.wfile.write(told.body)
+
+        def log_message(self, *_: Any) -> None:
+            """Keep the test's output clean."""
+
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    told.url = f"http://127.0.0.1:{httpd.server_address[1]}"
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield told
+    httpd.shutdown()
+    httpd.server_close()
+    thread.join()
+
+
+def test_a_map_is_fetched_once_then_confirmed(server: Server, clock: Clock) -> None:
+    client = MapClient(server.url, max_age=5, clock=clock)
+    first = client.get()
+    assert first.epoch == 42
+    assert client.get() is first
+    clock.now += 5
+    assert client.get() is first, "a 304 keeps the map object itself"
+    assert server.asked == [("/v1/map", None), ("/v1/map", '"42-a"')]
+
+
+def test_a_new_map_replaces_the_old(server: Server, clock: Clock) -> None:
+    client = MapClient(server.url, max_age=5, clock=clock)
+    client.get()
+    server.body, server.headers = json.dumps({**document(), "epoch": 43}).encode(), {"ETag": '"43-b"'}
+    clock.now += 5
+    assert client.get().epoch == 43
+
+
+def test_gzip_is_unpacked(server: Server) -> None:
+    server.body = gzip.compress(BODY)
+    server.headers["Content-Encoding"] = "gzip"
+    assert MapClient(server.url).get().epoch == 42
+
+
+def test_a_bucket_that_the_map_lacks_is_asked_for_once_in_a_while(server: Server, clock: Clock) -> None:
+    client = MapClient(server.url, max_age=5, clock=clock)
+    client.get()
+    client.get("alice")
+    assert len(server.asked) == 1, "a bucket in the map costs nothing"
+    client.get("new bucket")
+    client.get("new bucket")
+    assert [path for path, _ in server.asked] == ["/v1/map", "/v1/map?bucket=new+bucket"]
+    clock.now += 5
+    client.get("new bucket")
+    assert len(server.asked) == 3
+
+
+def _truncated(server: Server) -> None:
+    server.body = BODY[: len(BODY) // 2]
+
+
+def _garbage(server: Server) -> None:
+    server.body = b"<html>not a map</html>"
+
+
+def _half_a_gzip(server: Server) -> None:
+    server.body = gzip.compress(BODY)[:-20]
+    server.headers["Content-Encoding"] = "gzip"
+
+
+def _no_gzip(server: Server) -> None:
+    server.headers["Content-Encoding"] = "gzip"
+
+
+def _lying(server: Server) -> None:
+    server.body = json.dumps({**document(), "osds": {"0": "store1"}}).encode()
+
+
+def _not_ready(server: Server) -> None:
+    server.status, server.body = 503, b'{"error": "no map yet: no monitors"}'
+
+
+def _mute(server: Server) -> None:
+    server.delay = 1.0
+
+
+FAULTS: list[tuple[Callable[[Server], None], str]] = [
+    (_truncated, "no JSON"),
+    (_garbage, "no JSON"),
+    (_half_a_gzip, "gzip ends too soon"),
+    (_no_gzip, "gzip is damaged"),
+    (_lying, "osds does not hold"),
+    (_not_ready, "answered 503 .*no map yet: no monitors"),
+    (_mute, "timed out"),
+]
+
+
+@pytest.mark.parametrize(("fault", "message"), FAULTS, ids=[fault.__name__[1:] for fault, _ in FAULTS])
+def test_a_bad_answer_is_no_map_and_an_old_map_stands_in(
+    server: Server, clock: Clock, fault: Callable[[Server], None], message: str
+) -> None:
+    client = MapClient(server.url, timeout=0.3, max_age=5, max_stale=60, clock=clock)
+    held = client.get()
+    server.headers = {"ETag": '"43-b"'}
+    fault(server)
+    with pytest.raises(PlacementUnavailable, match=message):
+        MapClient(server.url, timeout=0.3).get()
+    clock.now += 10
+    assert client.get() is held, "an old map costs a few remote reads, none makes all reads random"
+    clock.now += 60
+    with pytest.raises(PlacementUnavailable, match="epoch 42 was confirmed 70 s ago, which is too old"):
+        client.get()
+
+
+def test_a_service_that_is_down_is_left_alone_for_a_while(server: Server, clock: Clock) -> None:
+    client = MapClient(server.url, max_age=5, retry_after=2, clock=clock)
+    server.status = 500
+    for _ in range(5):
+        with pytest.raises(PlacementUnavailable, match="500"):
+            client.get()
+    assert len(server.asked) == 1
+    server.status = 200
+    clock.now += 2
+    assert client.get().epoch == 42
+
+
+def test_nothing_listens_there() -> None:
+    with pytest.raises(PlacementUnavailable, match=r"http://127.0.0.1:9 gives no map"):
+        MapClient("http://127.0.0.1:9").get()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "head1:7600", "https://head1:7600", "http://head1:port", "http://[half", "ftp://x"]
+)
+def test_an_address_that_is_none_names_the_variable(url: str) -> None:
+    with pytest.raises(PlacementUnavailable, match="APPLIANCE_PLACEMENT_URL"):
+        MapClient(url)
+
+
+def test_while_one_thread_asks_others_have_the_map_there_is(server: Server, clock: Clock) -> None:
+    client = MapClient(server.url, max_age=5, clock=clock)
+    held = client.get()
+    clock.now += 5
+    server.delay = 0.5
+    asking = threading.Thread(target=client.get)
+    asking.start()
+    while len(server.asked) < 2:
+        time.sleep(0.005)
+    start = time.monotonic()
+    assert client.get() is held
+    assert time.monotonic() - start < 0.25
+    asking.join()
+
+
+def test_threads_that_start_together_fetch_one_map(server: Server) -> None:
+    client = MapClient(server.url)
+    server.delay = 0.1
+    epochs: list[int] = []
+    threads = [threading.Thread(target=lambda: epochs.append(client.get().epoch)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert epochs == [42] * 8
+    assert len(server.asked) == 1

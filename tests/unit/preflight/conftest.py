@@ -1,0 +1,40 @@
+"""Fixtures of the preflight's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_site import FILES, sound
+
+from appliance.preflight import Facility, Fault, judge
+from appliance.preflight.book import Book
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("site")
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.fixture(scope="session")
+def book(site: Path) -> Book:
+    return Book.read(site)
+
+
+@pytest.fixture
+def request_() -> dict[str, Any]:
+    return sound()
+
+
+@pytest.fixture
+def judged(book: Book) -> Callable[[dict[str, Any]], list[Fault]]:
+    def ask(request: dict[str, Any]) -> list[Fault]:
+        return judge(Facility.from_request(request, book))
+
+    return ask

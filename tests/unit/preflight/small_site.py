@@ -1,0 +1,111 @@
+"""A small site with one role of each kind, and a sound request about it that tests spoil in one place each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FILES = {
+    "site.yml": "- import_playbook: playbooks/all.yml\n",
+    "playbooks/all.yml": """
+- hosts: all
+  roles: [accounts]
+- hosts: ceph_osd:ceph_rgw
+  roles:
+    - role: ceph_osd
+- hosts: jupyterhub
+  vars: {hub_given: 1}
+  roles:
+    - {role: jupyterhub, vars: {hub_passed: 1}}
+""",
+    "roles/accounts/meta/argument_specs.yml": """
+argument_specs:
+  main:
+    options:
+      accounts_users: {type: list, required: true, description: The researchers. As a list.}
+      accounts_groups: {type: list, description: Their groups.}
+      accounts_passwords: {type: dict, required: true, description: From the vault.}
+""",
+    "roles/ceph_osd/meta/argument_specs.yml": """
+argument_specs:
+  main:
+    options:
+      ceph_fsid: {type: str, required: true, description: The cluster's id.}
+      ceph_osd_devices: {type: list, required: true, description: The disks of the machine.}
+      ceph_rgw_data_size: {type: int, default: 3, description: Copies.}
+      machine_address: {type: str, required: true, description: The address.}
+""",
+    "roles/ceph_osd/defaults/main.yml": """
+ceph_rgw_data_size: 3
+ceph_osd_name: "{{ inventory_hostname }}"
+ceph_osd_copies: "{{ ceph_rgw_data_size }}"
+ceph_osd_region: "{{ site.region }}"
+ceph_osd_key: "{{ ceph_boot_key }}"
+""",
+    "roles/jupyterhub/meta/argument_specs.yml": """
+argument_specs:
+  main:
+    options:
+      jupyterhub_cookie_secret: {type: str, required: true, description: Signs cookies.}
+      jupyterhub_public_port: {type: int, default: 8000, description: Port.}
+      jupyterhub_log: {type: str, choices: [info, debug], default: info, description: How much is logged.}
+      jupyterhub_debug: {type: bool, default: false, description: Tell more.}
+      jupyterhub_settings: {type: dict, default: {}, description: More of them.}
+      hub_given: {type: int, required: true, description: Set by the play.}
+      hub_passed: {type: int, required: true, description: Set with the role.}
+      hub_path: {type: path, required: true, description: Set by a task.}
+""",
+    "roles/jupyterhub/tasks/main.yml": """
+- block:
+    - ansible.builtin.set_fact:
+        hub_path: /somewhere
+    - name: A secret of Ansible's
+      ansible.builtin.debug:
+        msg: !unsafe "{{ kept }}"
+""",
+}
+for _role in ("ceph_mon", "ceph_mgr", "ceph_rgw", "compute_node", "placement", "gateway", "builder"):
+    FILES[f"roles/{_role}/tasks/main.yml"] = "[]\n"
+
+FSID = "0f6a3f0e-0000-4000-8000-000000000001"
+STORES = ["store1", "store2", "store3"]
+
+
+def facts(number: int) -> dict[str, Any]:
+    """What a sound machine says."""
+    return {
+        "os_id": "debian", "os_version": "13", "machine": "x86_64", "machine_id": f"id{number}", "systemd": True,
+        "memory_bytes": 8 * 2**30, "free_bytes": 50 * 2**30, "clock_offset_seconds": 0.4,
+        "addresses": {f"10.0.0.{number}": True}, "ports": {}, "depot": {"url": "http://10.0.0.1/x", "error": ""},
+        "users": [{"name": "alice", "uid": 2001, "uid_of_name": None, "name_of_uid": None}],
+        "groups": [{"name": "climate", "gid": 3001, "gid_of_name": None, "name_of_gid": None}],
+        "disks": {f"/dev/disk/by-id/disk{number}": {
+            "exists": True, "block": True, "bytes": 2**40, "osd_fsid": None, "mounts": [], "partitions": [],
+            "signatures": [], "dirty": False,
+        }} if number > 1 else {},
+    }  # fmt: skip
+
+
+def sound() -> dict[str, Any]:
+    hosts = ["head1", *STORES]
+    values: dict[str, dict[str, Any]] = {
+        host: {
+            "machine_address": f"10.0.0.{number}",
+            "ceph_fsid": FSID,
+            "accounts_groups": [{"name": "climate", "gid": 3001}],
+            "accounts_users": [{"name": "alice", "uid": 2001, "groups": ["climate"]}],
+            **({"ceph_osd_devices": [f"/dev/disk/by-id/disk{number}"]} if host != "head1" else {}),
+        }
+        for number, host in enumerate(hosts, start=1)
+    }
+    groups = dict.fromkeys(("ceph_mon", "ceph_mgr", "ceph_osd", "ceph_rgw", "compute_node"), STORES)
+    groups |= {name: ["head1"] for name in ("placement", "gateway", "jupyterhub", "builder")}
+    return {
+        "groups": {"all": hosts, "ungrouped": [], "storage": STORES, **groups},
+        "names": {
+            host: [*found, "accounts_passwords", "jupyterhub_cookie_secret", "site", "ceph_boot_key"]
+            for host, found in values.items()
+        },
+        "hostvars": values,
+        "live": {host: facts(number) for number, host in enumerate(hosts, start=1)},
+        "password_names": ["alice"],
+    }
