@@ -55,6 +55,8 @@ def play(playbook: str, *arguments: str, **variables: object) -> PlayRun:
         **os.environ,
         "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        # Molecule forces colours upon its children, and colours hide the recap from the expression below.
+        "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_NOCOLOR": "1",
         "APPLIANCE_RACK": RACK.name,
     }
