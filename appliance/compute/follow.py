@@ -5,22 +5,24 @@ the stock scheduler sends these anywhere: where a task also wants something smal
 every worker is a candidate, and one that is idle seems worth a transfer of megabytes. Work stealing does the same.
 Measured on the rack before this plugin: a weighted mean sent 0.4 to 0.6 bytes over the cards for each byte read.
 
-So: when a task's result is large, the tasks that wait for it are restricted to the hosts that hold it. A task that
-wants large results of different hosts is left to the stock scheduler, and small results never tie anything.
+So: when all that a task wants is there, and most of its bytes lie on one host, the task is restricted to that host (or
+hosts, where there are copies). A task whose inputs lie on several hosts alike is left to the stock scheduler, and small
+inputs never tie anything.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 logger = logging.getLogger("distributed.scheduler.appliance")
 
-LARGE = 2**14  # bytes of a result that is not to travel; below it, a transfer costs less than a restriction
+LARGE = 2**14  # bytes of inputs that are not to travel; below it, a transfer costs less than a restriction
+MOST = 2 / 3  # of a task's input that a host must hold to draw it: at most half of what stays has to travel
 PATIENCE = 3.0  # s that a task without a worker waits for one on the hosts of its data
-ANYWHERE: frozenset[str] = frozenset()
 
 
 class FollowPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has no types
@@ -36,52 +38,50 @@ class FollowPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has no
     def __init__(self, scheduler: Any, patience: float = PATIENCE):
         self.scheduler = scheduler
         self.patience = patience
-        # Tasks that have large inputs and have not run yet, with the hosts that hold all of these inputs.
-        self.hosts: dict[Any, frozenset[str]] = {}
+        self.hosts: dict[Any, set[str]] = {}  # tasks that were restricted and have not run yet
         self._restrictions: dict[frozenset[str], set[str]] = {}
         self._release_due = False
         self._failed = False
 
-    def update_graph(self, scheduler: Any, *, tasks: list[Any], **_: Any) -> None:
-        """Called before the first task of a new graph moves: what it wants may be in memory already (persisted)."""
-        try:
-            for key in tasks:
-                ts = scheduler.tasks.get(key)
-                if ts is None or ts.state not in ("released", "waiting"):
-                    continue
-                for wanted in ts.dependencies:
-                    if wanted.who_has and wanted.nbytes >= LARGE:
-                        self._tie(ts, _hosts(wanted))
-        except Exception as error:  # the stock scheduler goes on
-            self._say(error)
-
     def transition(self, key: Any, _start: str, finish: str, *_: Any, **__: Any) -> None:
         """Called when one task has moved, before those that wait for it do."""
         try:
-            if finish in ("memory", "erred", "forgotten"):
+            if finish == "memory":
+                self._untie(key)
                 ts = self.scheduler.tasks.get(key)
-                if self.hosts.pop(key, None) and ts is not None:
-                    ts.host_restrictions = None  # a later run of it starts free
-                if finish == "memory" and ts is not None and ts.nbytes >= LARGE:
-                    here = _hosts(ts)
-                    for follower in ts.dependents:
-                        if follower.state == "waiting":
-                            self._tie(follower, here)
+                for follower in ts.dependents if ts is not None else ():
+                    self._tie(follower)
+            elif finish == "waiting":
+                self._tie(self.scheduler.tasks[key])  # what it wants may be in memory already (persisted)
+            elif finish in ("released", "erred", "forgotten"):
+                self._untie(key)
             elif finish == "no-worker" and key in self.hosts:
                 self._release_soon()
         except Exception as error:  # the stock scheduler goes on
             self._say(error)
 
-    def _tie(self, follower: Any, here: frozenset[str]) -> None:
-        """Restrict a task to those of the hosts ``here``, of one large input, that hold its other large inputs, too."""
-        known = self.hosts.get(follower.key)
-        if known is None:
-            if not _free(follower):
-                return
-            known = here
-        common = known & here
-        self.hosts[follower.key] = common
-        follower.host_restrictions = self._shared(common) if common else None
+    def _tie(self, follower: Any) -> None:
+        """Restrict a task, if nothing is missing for it any more, to the hosts that hold most of what it wants."""
+        if follower.state != "waiting" or follower.waiting_on or not follower.dependencies or not _free(follower):
+            return
+        total = 0
+        held: Counter[str] = Counter()
+        for wanted in follower.dependencies:
+            total += wanted.nbytes
+            for host in {worker.host for worker in wanted.who_has}:
+                held[host] += wanted.nbytes
+        if total < LARGE:
+            return
+        hosts = frozenset(host for host, nbytes in held.items() if nbytes >= MOST * total)
+        if hosts:
+            follower.host_restrictions = self.hosts[follower.key] = self._shared(hosts)
+
+    def _untie(self, key: Any) -> None:
+        """Forget a task's restriction: where it runs anew, its inputs may lie elsewhere."""
+        if self.hosts.pop(key, None) is not None:
+            ts = self.scheduler.tasks.get(key)
+            if ts is not None:
+                ts.host_restrictions = None
 
     def _shared(self, hosts: frozenset[str]) -> set[str]:
         """One set for all tasks of the same hosts."""
@@ -97,9 +97,7 @@ class FollowPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has no
         self._release_due = False
         scheduler = self.scheduler
         for ts in list(scheduler.unrunnable):
-            if ts.key in self.hosts:
-                self.hosts[ts.key] = ANYWHERE
-                ts.host_restrictions = None
+            self._untie(ts.key)
         stimulus = f"appliance-release-{scheduler.loop.time()}"
         for worker in list(scheduler.running):
             scheduler.transitions(scheduler.bulk_schedule_unrunnable_after_adding_worker(worker), stimulus)
@@ -109,11 +107,6 @@ class FollowPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has no
         if not self._failed:
             self._failed = True
             logger.warning("Work does not follow its data: %r", error, exc_info=error)
-
-
-def _hosts(ts: Any) -> frozenset[str]:
-    """The hosts that hold a result in memory."""
-    return frozenset(worker.host for worker in ts.who_has)
 
 
 def _free(ts: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -52,6 +53,18 @@ def test_chunks_do_not_travel_for_shared_weights(client: Client, chunks: str) ->
     result = weighted(xr.open_zarr(chunks)).compute()
     xr.testing.assert_allclose(result, weighted(wide()))
     assert moved(client) - before < PARTIAL_RESULTS
+
+
+def test_chunks_do_not_travel_for_smaller_inputs_that_are_not_small(client: Client, chunks: str) -> None:
+    """An index of 38 kB, made on one worker and wanted with every chunk of 0.77 MB, as a groupby does."""
+    index = client.submit(np.arange, CHUNK_BYTES // 160, pure=False)
+    blocks = xr.open_zarr(chunks).t.data.to_delayed().ravel()
+    before = moved(client)
+    sums = dask.compute(
+        *(dask.delayed(lambda block, index: block.sum() + len(index))(block, index) for block in blocks)
+    )
+    np.testing.assert_allclose(sum(sums), float(wide().t.sum()) + len(blocks) * (CHUNK_BYTES // 160))
+    assert moved(client) - before < 0.1 * len(blocks) * CHUNK_BYTES
 
 
 def test_persisted_chunks_stay_where_they_are(client: Client, chunks: str) -> None:
