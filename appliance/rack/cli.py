@@ -173,6 +173,16 @@ def power(name: str, state: str, machine: str) -> None:
 
 
 @rack.command()
+@click.argument("rate")
+@click.pass_obj
+def nic(name: str, rate: str) -> None:
+    """Give the cards of a running rack the speed RATE, such as 200mbit, or `none` for no limit."""
+    _root()
+    lifecycle.set_speed(existing(name), None if rate == "none" else rate)
+    click.echo(f"the cards of rack {name} have {'no limit' if rate == 'none' else rate}")
+
+
+@rack.command()
 @click.option("--list", "_list", is_flag=True, help="What Ansible calls an inventory script with.")
 @click.option("--host", help="Answer for one host: empty, as --list holds all.")
 @click.pass_obj

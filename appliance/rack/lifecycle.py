@@ -56,7 +56,7 @@ def up(rack: Rack, mirror: str | None, say: Say) -> bool:
 
 def _refuse(faults: list[str]) -> None:
     if faults:
-        raise RackError("the rack cannot start, nothing was changed:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        raise RackError("the rack cannot be so, nothing was changed:\n" + "\n".join(f"  - {fault}" for fault in faults))
 
 
 def _start(rack: Rack, say: Say) -> None:
@@ -152,6 +152,20 @@ def _stray_units(name: str) -> list[str]:
     prefix = cgroups.folder_name(f"{name}-")
     found = {path.name for root in cgroups.hierarchies() for path in root.glob(f"{prefix}*")}
     return sorted(f"{name}-{group.removeprefix(prefix)}" for group in found)
+
+
+def set_speed(rack: Rack, rate: str | None) -> None:
+    """Change the speed of every machine's card while the rack runs, and write it down for the next power-on.
+
+    Raises:
+        RackError: ``rate`` is no rate, or another command is changing the rack.
+    """
+    changed = replace(rack, nic=rate)
+    _refuse(changed.faults())
+    with only_one(rack.name):
+        for each in rack.machines():
+            network.set_speed(each, rate)
+        changed.save()
 
 
 def status(rack: Rack) -> list[dict[str, Any]]:

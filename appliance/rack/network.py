@@ -81,10 +81,18 @@ def make_card(rack: Rack, machine: Machine) -> None:
         run("ip", "link", "add", machine.card, "type", "veth", *peer)
     run("ip", "link", "set", machine.card, "master", rack.bridge, "up")
     if rack.nic is not None:
-        # Each end of the pair limits what it sends: together the card is as slow in both directions.
-        shaping = ("root", "tbf", "rate", rack.nic, "burst", "256k", "latency", "50ms")
-        run("tc", "qdisc", "replace", "dev", machine.card, *shaping)
-        run("nsenter", f"--net={namespace}", "tc", "qdisc", "replace", "dev", "host0", *shaping)
+        set_speed(machine, rack.nic)
+
+
+def set_speed(machine: Machine, rate: str | None) -> None:
+    """Make the machine's card as slow as ``rate`` (for tc, such as ``200mbit``) both ways, or free of limits."""
+    inside = ("nsenter", f"--net={machine.network_namespace}")
+    for words, device in (((), machine.card), (inside, "host0")):  # each end of the pair limits what it sends
+        if rate is None:
+            succeeds(*words, "tc", "qdisc", "delete", "dev", device, "root")  # fails where there was no limit
+        else:
+            shaping = ("tbf", "rate", rate, "burst", "256k", "latency", "50ms")
+            run(*words, "tc", "qdisc", "replace", "dev", device, "root", *shaping)
 
 
 def remove_card(machine: Machine) -> None:

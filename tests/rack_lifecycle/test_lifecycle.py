@@ -123,6 +123,18 @@ class TestStandingRack:
             # 10 MiB take 0.42 s at 200 Mbit/s, less the burst.
             assert time.monotonic() - begun > 0.38, command
 
+    def test_the_speed_of_cards_changes_while_the_rack_runs(self) -> None:
+        assert appliance_rack("nic", "1gbit").returncode == 0
+        assert "rate 1Gbit" in on("store2", "tc qdisc show dev host0").stdout
+        refused = appliance_rack("nic", "fast")
+        assert refused.returncode != 0
+        assert "--nic 'fast': give a rate" in refused.stderr
+        assert appliance_rack("nic", "none").returncode == 0
+        assert "rate" not in on("store2", "tc qdisc show dev host0").stdout
+        assert appliance_rack("nic", "200mbit").returncode == 0
+        assert existing(NAME).nic == "200mbit"
+        assert "rate 200Mbit" in on("store2", "tc qdisc show dev host0").stdout
+
     def test_cards_count_what_crosses_them(self) -> None:
         rack = existing(NAME)
         before = network.card_bytes(rack)
