@@ -21,7 +21,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 async def until(ready: Callable[[], object]) -> None:
-    while not ready():  # noqa: ASYNC110 - nothing tells
+    while not ready():
         await asyncio.sleep(0.01)
 
 
