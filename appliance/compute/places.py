@@ -56,6 +56,26 @@ class Place:
     restriction: set[str] = field(repr=False)
 
 
+def weigh(held: Iterable[tuple[tuple[str, ...], int]], present: Collection[str]) -> tuple[tuple[str, ...], bool]:
+    """Which hosts hold most of what one task reads.
+
+    Args:
+        held: for each object its hosts and its bytes.
+        present: hosts that have workers now; others count only where none of these holds anything.
+
+    Returns:
+        these hosts, and whether others hold a part of it.
+    """
+    there: defaultdict[str, int] = defaultdict(int)
+    for hosts, nbytes in held:
+        for host in hosts:
+            there[host] += nbytes
+    nearby = {host: local for host, local in there.items() if host in present} or there
+    most = max(nearby.values(), default=0)
+    chosen = tuple(sorted(host for host, local in nearby.items() if local == most))
+    return chosen, len(chosen) < len(there)
+
+
 class Atlas:
     """The maps of the buckets that a scheduler's tasks read, never waited for longer than ``timeout`` seconds."""
 
@@ -159,16 +179,9 @@ class Places:
             ((source, name),) = objects
             hosts, nbytes, mixed = holders[source.bucket, name], source.chunk_bytes, False
         else:
-            there: defaultdict[str, int] = defaultdict(int)
-            nbytes = 0
-            for source, name in objects:
-                nbytes += source.chunk_bytes
-                for address in holders[source.bucket, name]:
-                    there[address] += source.chunk_bytes
-            mixed = len(set(there.values())) > 1
-            nearby = {address: local for address, local in there.items() if address in present} or there
-            most = max(nearby.values(), default=0)
-            hosts = tuple(sorted(address for address, local in nearby.items() if local == most))
+            held = [(holders[source.bucket, name], source.chunk_bytes) for source, name in objects]
+            nbytes = sum(size for _, size in held)
+            hosts, mixed = weigh(held, present)
         if not hosts:
             return None
         shared = self._shared.get((hosts, nbytes, mixed))
