@@ -34,6 +34,7 @@ logger = logging.getLogger("distributed.scheduler.appliance")
 
 REFRESH = 3.0  # s between two looks at the map while tasks are queued
 BATCH = 1000  # tasks placed anew at a time: some 10 ms of the event loop
+MEASURED = 4  # of so many tasks the length of one is looked at: a mean needs no more
 WAITING = ("released", "waiting", "queued", "no-worker")  # states of a task that is on no worker
 
 
@@ -58,6 +59,7 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
         self._said: set[str] = set()
         self._watch: asyncio.Future[None] | None = None
         self._hosts: set[str] = set()
+        self._finished = 0
         self.queue: RootishQueue | None = None
         if missing := missing_parts(scheduler):
             logger.warning(
@@ -93,14 +95,16 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
         if self.queue is not None:
             if finish == "processing":
                 ts = self.scheduler.tasks[key]
-                if _free(ts):
+                if not (ts.host_restrictions or ts.worker_restrictions):
                     ts.host_restrictions = place.restriction
             elif start == "processing":
                 ts = self.scheduler.tasks[key]
                 if ts.host_restrictions is place.restriction:
                     ts.host_restrictions = None  # or it would not be root-ish when it has to run again
                 if finish == "memory":
-                    self._measure(place, **what)
+                    self._finished += 1
+                    if self._finished % MEASURED == 0:
+                        self._measure(place, **what)
         if finish == "forgotten":
             del self.places[key]
 
@@ -114,6 +118,12 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
 
     async def before_close(self) -> None:
         """The scheduler ends."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Leave the scheduler as it was without this plugin."""
+        if self.queue is not None:
+            self.queue.uninstall()
         if self._watch is not None:
             self._watch.cancel()
         if self._atlas is not None:

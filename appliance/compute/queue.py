@@ -62,11 +62,11 @@ class HostQueue:
 
     def __init__(self) -> None:
         self.helped = 0  # tasks given to hosts that do not hold their data
+        self.dry: set[str] = set()  # hosts that found nothing of their own when they last asked
         self._entries: dict[Hashable, Entry] = {}
         self._hosts: dict[str, Host] = {}
         self._anywhere: Heap = []  # tasks whose place nobody knows, or that read nothing
         self._strays: Heap = []  # tasks none of whose hosts has a worker
-        self._dry: set[str] = set()
         self._settled = float("-inf")
         self._order = 0
         self._length: float | None = None  # s of a task that reads locally
@@ -89,7 +89,7 @@ class HostQueue:
         for name in gone:
             host = self._hosts[name]
             host.slots, host.dry = 0, None
-            self._dry.discard(name)
+            self.dry.discard(name)
         for name in gone:
             for priority, order, entry in self._hosts[name].heap:
                 if entry.queued and self._is_stray(entry):
@@ -137,7 +137,7 @@ class HostQueue:
         if not self._entries:
             self._anywhere.clear()
             self._strays.clear()
-            self._not_dry(list(self._dry))
+            self._not_dry(list(self.dry))
 
     def pop(self, name: str, now: float) -> Hashable | None:
         """Take the task that a free slot of a host is to run now, or None: nothing, or nothing yet."""
@@ -152,7 +152,7 @@ class HostQueue:
         elif self._entries:
             if host.dry is None:
                 host.dry = now
-                self._dry.add(name)
+                self.dry.add(name)
             if now - host.dry >= self.wait:
                 best = self._stray() or self._help(now - host.dry)
                 self.helped += best is not None
@@ -163,8 +163,8 @@ class HostQueue:
 
     def only_idle(self, names: Collection[str]) -> None:
         """Tell which hosts have a free slot: of all others, a dry spell has ended."""
-        if self._dry:
-            self._not_dry([name for name in self._dry if name not in names])
+        if self.dry:
+            self._not_dry([name for name in self.dry if name not in names])
 
     def next_help(self, names: Iterable[str], now: float) -> float | None:
         """When one of these hosts, asked in vain just now, may take something: a time, or None for never."""
@@ -243,7 +243,7 @@ class HostQueue:
     def _not_dry(self, names: Iterable[str]) -> None:
         for name in names:
             self._hosts[name].dry = None
-            self._dry.discard(name)
+            self.dry.discard(name)
 
 
 def _smoothed(mean: float | None, value: float) -> float:

@@ -144,17 +144,21 @@ class RootishQueue:
         self.hosts()
         if len(queue) != len(scheduler.queued):
             self._take_over()
-        queue.only_idle({ws.host for ws in scheduler.idle_task_count})
         now = self._clock()
+        if queue.dry:
+            queue.only_idle({ws.host for ws in scheduler.idle_task_count})
         given = True
-        while given and queue:
+        while given and queue and scheduler.idle_task_count:
             given = False
             for ws in sorted(scheduler.idle_task_count, key=_busy):
                 # Giving a task away may have changed anything.
                 if ws in scheduler.idle_task_count and (key := queue.pop(ws.host, now)) is not None:
                     given = True
                     self._give(key, ws, stimulus_id)
-        self._tick_when_due(now)
+        if queue.dry:
+            due = queue.next_help({ws.host for ws in scheduler.idle_task_count}, now)
+            if due is not None:
+                self._tick_at(due)
 
     # In the place of the scheduler's own transitions
 
@@ -217,11 +221,6 @@ class RootishQueue:
         for ts in self.scheduler.queued:
             if ts.key not in self.queue:
                 self._push(ts)
-
-    def _tick_when_due(self, now: float) -> None:
-        due = self.queue.next_help({ws.host for ws in self.scheduler.idle_task_count}, now)
-        if due is not None:
-            self._tick_at(due)
 
     def _tick_at(self, due: float) -> None:
         """Look at the slots at a time when no worker may have anything to tell."""

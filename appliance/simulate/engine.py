@@ -62,7 +62,7 @@ class Run:
         self.sampled = cell.tasks > tasks_max
         self.measured = min(cell.tasks, tasks_max)  # tasks that count
         self._queued = min(cell.tasks, 2 * tasks_max)  # the rest keeps the queue full behind them
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._map = make_map(cell.hosts, cell.replicas, seed)
         self._names = sorted(self._map.addresses)
         self._queue = HostQueue()

@@ -40,7 +40,9 @@ class Cell:
         if self.replicas > self.hosts:
             raise ValueError(f"replicas is {self.replicas}, on {self.hosts} hosts; give {self.hosts} or fewer")
         if self.tasks < 1:
-            raise ValueError(f"chunks is {self.chunks}, less than one task's {self.objects}; give {self.objects} or more")
+            raise ValueError(
+                f"chunks is {self.chunks}, less than one task's {self.objects}; give {self.objects} or more"
+            )
 
 
 @dataclass(frozen=True)

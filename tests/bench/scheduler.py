@@ -69,8 +69,8 @@ def set_arm(arm: str, dask_scheduler: Any = None) -> None:
 
     for name in ("appliance-locality", "appliance-follow"):
         plugin = dask_scheduler.plugins.pop(name, None)
-        if getattr(plugin, "queue", None) is not None:
-            plugin.queue.uninstall()
+        if isinstance(plugin, LocalityPlugin):
+            plugin.stop()
     if arm == "ours":
         dask_scheduler.add_plugin(LocalityPlugin(dask_scheduler, Maps()))
         dask_scheduler.add_plugin(FollowPlugin(dask_scheduler))
