@@ -17,6 +17,7 @@ VERBS = {
     "preflight": "appliance.preflight.cli:preflight",
     "rack": "appliance.rack.cli:rack",
     "secrets": "appliance.secrets:secrets",
+    "simulate": "appliance.simulate.cli:simulate",
     "where": "appliance.placement.cli:where",
 }
 

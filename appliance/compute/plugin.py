@@ -3,70 +3,39 @@
 Loaded by ``distributed.scheduler.preload`` in the scheduler's own unit; a notebook says nothing about it.
 
 How a task is steered. When a graph arrives, after its optimisation and before the first task moves, the plugin finds
-the objects that each task reads, asks the placement map for their hosts in bulk, and restricts the task to the one
-host among them that has the least to read so far. Once the task is assigned, the restriction is widened to all hosts
-that hold its objects: a worker that runs dry may then take over work that it can read locally as well, and no worker
-ever takes over work that it would have to read over the network. (With ``loose_restrictions`` distributed's work
-stealing hands a task to any idle worker as soon as none of its own hosts is idle, so the plugin does not set it, and
-looks after tasks without a worker itself.)
+the objects that each task reads and asks the placement map for their hosts in bulk. The tasks then wait where they
+always wait, in the scheduler's queue of root-ish tasks, so that workers never hold more of them than in stock Dask;
+only who gets which of them is decided by ``appliance.compute.queue``. While a task is assigned to a worker it is
+restricted to the hosts that hold its objects: work stealing may move it among these and nowhere else.
 
 Locality is a preference: without a map, without a worker on any of the hosts, or when something here fails, tasks run
-where the stock scheduler puts them. Tasks that carry restrictions of the user's own are left alone.
+where the stock scheduler puts them. Tasks that carry restrictions of the user's own are left alone, and so is work
+that reads nothing. Where this version of distributed lacks a part that the queue needs, tasks are restricted loosely
+instead, which is less even and takes more memory, and the log says so once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-from collections import defaultdict
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from appliance.compute import reads
 from appliance.compute.follow import FollowPlugin
-
-if TYPE_CHECKING:
-    from appliance.compute.graph import Source
+from appliance.compute.places import MAP_RETRY, MAP_TIMEOUT, Atlas, Maps, Objects, Place, Places
+from appliance.compute.rootish import RootishQueue, missing_parts
 
 logger = logging.getLogger("distributed.scheduler.appliance")
 
-MAP_TIMEOUT = 1.0  # s; the scheduler waits for nothing longer than this
-MAP_RETRY = 10.0  # s to leave a map service alone that did not answer within it
-PATIENCE = 3.0  # s that a task without a worker waits for one on its own hosts
-
-
-class Placement(Protocol):
-    """What the plugin wants to know of ``appliance.placement.PlacementMap``."""
-
-    def hosts(self, bucket: str, keys: list[str]) -> list[tuple[str, ...]]: ...
-
-    def address(self, host: str) -> str: ...
-
-
-class Maps(Protocol):
-    """What the plugin wants of ``appliance.placement.MapClient``."""
-
-    def get(self, bucket: str | None = None) -> Placement: ...
-
-
-@dataclass(slots=True)
-class Plan:
-    """Where one task reads.
-
-    Attributes:
-        places: addresses of all hosts that hold the most of what it reads; shared by all tasks of the same hosts.
-        target: the one of them that the task is restricted to until it is assigned.
-        nbytes: uncompressed bytes that it reads.
-        pending: it counts towards the target's load.
-    """
-
-    places: set[str]
-    target: str
-    nbytes: int
-    pending: bool = True
+REFRESH = 3.0  # s between two looks at the map while tasks are queued
+BATCH = 1000  # tasks placed anew at a time: some 10 ms of the event loop
+MEASURED = 4  # of so many tasks the length of one is looked at: a mean needs no more
+WAITING = ("released", "waiting", "queued", "no-worker")  # states of a task that is on no worker
 
 
 class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has no types
@@ -75,90 +44,107 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
     Args:
         scheduler: the scheduler that it is added to.
         maps: where the placement map comes from; None steers nothing.
-        patience: seconds that a task without a worker waits for one on its own hosts.
+        refresh: seconds between two looks at the map while tasks are queued.
     """
 
     name = "appliance-locality"
 
-    def __init__(self, scheduler: Any, maps: Maps | None, patience: float = PATIENCE):
+    def __init__(self, scheduler: Any, maps: Maps | None, refresh: float = REFRESH):
         self.scheduler = scheduler
-        self.maps = maps
-        self.patience = patience
-        self.plans: dict[Any, Plan] = {}
-        self.load: defaultdict[str, int] = defaultdict(int)
-        self._restrictions: dict[tuple[str, ...], set[str]] = {}
+        self.refresh = refresh
+        self.places: dict[Any, Place] = {}  # of all tasks that are steered, until they are forgotten
+        self.placed_anew = 0  # times that queued tasks were placed by another map
+        self._atlas = Atlas(maps, MAP_TIMEOUT) if maps is not None else None
+        self._finder = Places(self._atlas) if self._atlas is not None else None
         self._said: set[str] = set()
-        self._replan_due = False
+        self._watch: asyncio.Future[None] | None = None
+        self._hosts: set[str] = set()
+        self._finished = 0
+        self.queue: RootishQueue | None = None
+        if missing := missing_parts(scheduler):
+            logger.warning(
+                "This scheduler's queue cannot be made aware of hosts, as it lacks: %s. Tasks are restricted loosely "
+                "instead: their reads are less often local, less even, and more of them are on the workers at a time.",
+                ", ".join(missing),
+            )
+        else:
+            self.queue = RootishQueue(scheduler, self.places.get)
+            self.queue.install()
 
     # What distributed calls
 
     def update_graph(self, scheduler: Any, *, tasks: list[Any], **_: Any) -> None:
-        """Steer the tasks of a new graph. Called before the first of them moves."""
+        """Find the places of a new graph's tasks. Called before the first of them moves."""
+        if self._finder is None:
+            return
         try:
-            fresh = {key: ts for key in tasks if (ts := self._to_steer(scheduler.tasks.get(key))) is not None}
-            if fresh and self.maps is not None:
-                self._steer(fresh)
+            # In any other state than these two, a task is steered already or beyond it.
+            self._steer(ts for key in tasks if (ts := scheduler.tasks.get(key)) and ts.state in ("released", "waiting"))
         except Exception as error:  # the stock scheduler goes on
             self._say("steer", error)
 
-    def transition(self, key: Any, _start: str, finish: str, *_: Any, **__: Any) -> None:
-        """Widen what is assigned, and keep the account of what is still to be read."""
-        plan = self.plans.get(key)
-        if plan is None:
+    def transition(self, key: Any, start: str, finish: str, *_: Any, **what: Any) -> None:
+        """Keep the queue's books, and assigned tasks on the hosts of their data."""
+        if start == "queued" and self.queue is not None:
+            self.queue.left(key)
+        elif finish == "queued" and self._watch is None:
+            self._watch_the_map()
+        place = self.places.get(key)
+        if place is None:
             return
-        if finish == "processing":
-            self.scheduler.tasks[key].host_restrictions = plan.places
-        elif finish in ("memory", "erred", "forgotten"):
-            if plan.pending:
-                plan.pending = False
-                self.load[plan.target] -= plan.nbytes
-            if finish == "forgotten":
-                del self.plans[key]
-        elif finish == "no-worker":
-            self._replan_soon()
+        if self.queue is not None:
+            if finish == "processing":
+                ts = self.scheduler.tasks[key]
+                if not (ts.host_restrictions or ts.worker_restrictions):
+                    ts.host_restrictions = place.restriction
+            elif start == "processing":
+                ts = self.scheduler.tasks[key]
+                if ts.host_restrictions is place.restriction:
+                    ts.host_restrictions = None  # or it would not be root-ish when it has to run again
+                if finish == "memory":
+                    self._finished += 1
+                    if self._finished % MEASURED == 0:
+                        self._measure(place, **what)
+        if finish == "forgotten":
+            del self.places[key]
 
     def add_worker(self, scheduler: Any, **_: Any) -> None:
-        """A new worker may have come without those that other tasks wait for."""
-        if scheduler.unrunnable:
-            self._replan_soon()
+        """A worker has come."""
+        self._workers_changed(scheduler)
+
+    def remove_worker(self, scheduler: Any, **_: Any) -> None:
+        """A worker has gone."""
+        self._workers_changed(scheduler)
+
+    async def before_close(self) -> None:
+        """The scheduler ends."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Leave the scheduler as it was without this plugin."""
+        if self.queue is not None:
+            self.queue.uninstall()
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._atlas is not None:
+            self._atlas.close()
 
     # Steering
 
-    def _to_steer(self, ts: Any) -> Any:
-        """The task's state if it may be steered: a new task that reads, without restrictions of the user's own."""
-        if ts is None or ts.key in self.plans or ts.state not in ("released", "waiting", "no-worker"):
-            return None
-        if ts.run_spec is None or not getattr(ts.run_spec, "data_producer", False) or not _free(ts):
-            return None
-        return ts
-
-    def _steer(self, fresh: Mapping[Any, Any]) -> None:
-        wanted = self._reads_of(fresh)
-        if not wanted:
+    def _steer(self, tasks: Iterable[Any]) -> None:
+        fresh = {ts.key: ts for ts in tasks if _reads(ts) and _free(ts)}
+        if not fresh or self._finder is None:
             return
-        threads = self._threads()
-        places = self._places(wanted)
-        # In the order in which they will run, so that the load is even at any time and not only in the end.
-        for key in sorted(wanted, key=lambda key: fresh[key].priority or ()):
-            there: dict[str, int] = {}
-            for source, name in wanted[key]:
-                for address in places[source.bucket, name]:
-                    there[address] = there.get(address, 0) + source.chunk_bytes
-            # While there are no workers, all hosts may get one.
-            nearby = {address: nbytes for address, nbytes in there.items() if address in threads or not threads}
-            if not nearby:
-                continue  # no worker where its objects are: any worker will do
-            nbytes, most = max(nearby.values()), max(there.values())
-            target = min(
-                (address for address, local in nearby.items() if local == nbytes),
-                key=lambda address: ((self.load[address] + nbytes) / threads.get(address, 1), address),
-            )
-            self.load[target] += nbytes
-            holders = self._shared(address for address, local in there.items() if local == most)
-            self.plans[key] = Plan(holders, target, nbytes)
-            fresh[key].host_restrictions = self._shared((target,))
+        present = {ws.host for ws in self.scheduler.running}
+        for key, place in self._finder.of(self._reads_of(fresh), present).items():
+            self.places[key] = place
+            if self.queue is None:
+                fresh[key].host_restrictions = place.restriction
+                fresh[key].loose_restrictions = True
+            elif fresh[key].state == "queued":
+                self.queue.place_anew(fresh[key])
 
-    def _reads_of(self, fresh: Mapping[Any, Any]) -> dict[Any, list[tuple[Source, str]]]:
+    def _reads_of(self, fresh: Mapping[Any, Any]) -> dict[Any, Objects]:
         # Here, as it imports dask.array: a scheduler without work has no use for it, and starts a second sooner.
         from appliance.compute.graph import Reads, UnknownReadError
 
@@ -167,7 +153,7 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
             return ts.run_spec if ts is not None else None
 
         finder = Reads(lookup)
-        wanted: dict[Any, list[tuple[Source, str]]] = {}
+        wanted: dict[Any, Objects] = {}
         for key, ts in fresh.items():
             try:
                 objects = finder.of(ts.run_spec)
@@ -180,68 +166,74 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
                 wanted[key] = objects
         return wanted
 
-    def _places(self, wanted: Mapping[Any, Iterable[tuple[Source, str]]]) -> dict[tuple[str, str], tuple[str, ...]]:
-        """Addresses of the hosts of each bucket and key. One question for each bucket."""
-        keys: defaultdict[str, dict[str, None]] = defaultdict(dict)
-        for objects in wanted.values():
-            for source, key in objects:
-                keys[source.bucket][key] = None
-        addresses: dict[tuple[str, ...], tuple[str, ...]] = {}
-        places: dict[tuple[str, str], tuple[str, ...]] = {}
-        for bucket, names in keys.items():
-            placement = self.maps.get(bucket)  # type: ignore[union-attr]  # without maps nothing is steered
-            for key, hosts in zip(names, placement.hosts(bucket, list(names)), strict=True):
-                if hosts not in addresses:
-                    addresses[hosts] = tuple(placement.address(host) for host in hosts)
-                places[bucket, key] = addresses[hosts]
-        return places
+    def _measure(self, place: Place, worker: str = "", startstops: Iterable[Any] = (), **_: Any) -> None:
+        """Tell the queue how long a task took."""
+        ws = self.scheduler.workers.get(worker)
+        seconds = sum(part["stop"] - part["start"] for part in startstops if part["action"] == "compute")
+        if ws is not None and seconds > 0.0 and self.queue is not None:
+            self.queue.queue.observe(seconds, ws.host in place.hosts)
 
-    def _threads(self) -> dict[str, int]:
-        """Threads of the running workers on each host; empty before the first worker has come."""
-        threads: defaultdict[str, int] = defaultdict(int)
-        for worker in self.scheduler.running:
-            threads[worker.host] += worker.nthreads
-        return dict(threads)
+    # A map or a cluster that changes while tasks are queued
 
-    def _shared(self, addresses: Iterable[str]) -> set[str]:
-        """One set for all tasks of the same hosts: a hundred thousand sets would be memory for nothing."""
-        places = tuple(addresses)
-        shared = self._restrictions.get(places)
-        if shared is None:
-            shared = self._restrictions[places] = set(places)
-        return shared
+    def _workers_changed(self, scheduler: Any) -> None:
+        if self.queue is None:
+            return
+        self.queue.workers_changed()
+        hosts = {ws.host for ws in scheduler.running}
+        if hosts != self._hosts:
+            self._hosts = hosts
+            # Tasks of several objects may now be better off elsewhere.
+            self._steer_guarded(
+                ts for ts in list(scheduler.queued) if (place := self.places.get(ts.key)) is not None and place.mixed
+            )
 
-    # Tasks whose hosts have no worker
-
-    def _replan_soon(self) -> None:
-        if not self._replan_due:
-            self._replan_due = True
-            self.scheduler.loop.call_later(self.patience, self._replan)
-
-    def _replan(self) -> None:
-        """Free the tasks that still wait for a worker on hosts that have none."""
-        self._replan_due = False
+    def _steer_guarded(self, tasks: Iterable[Any]) -> None:
         try:
-            scheduler = self.scheduler
-            present = self._threads()
-            if not present:
-                return  # nothing can run; add_worker calls again
-            for ts in list(scheduler.unrunnable):
-                plan = self.plans.get(ts.key)
-                if plan is not None:
-                    nearby = plan.places.intersection(present)
-                    ts.host_restrictions = self._shared(sorted(nearby)) if nearby else None
-            stimulus = f"appliance-replan-{scheduler.loop.time()}"
-            for worker in list(scheduler.running):
-                scheduler.transitions(scheduler.bulk_schedule_unrunnable_after_adding_worker(worker), stimulus)
+            self._steer(tasks)
         except Exception as error:
-            self._say("replan", error)
+            self._say("place anew", error)
+
+    def _watch_the_map(self) -> None:
+        if self._atlas is None or self.queue is None:
+            return
+        try:
+            self._watch = asyncio.ensure_future(self._follow_the_map())
+        except RuntimeError as error:  # no event loop: a scheduler that is driven by hand
+            self._say("watch the map", error)
+
+    async def _follow_the_map(self) -> None:
+        """While tasks are queued, look whether the map has changed, and place anew what has not run yet."""
+        try:
+            while self.scheduler.queued and self._atlas is not None and self._finder is not None:
+                await asyncio.sleep(self.refresh)
+                try:
+                    if self.scheduler.queued and await self._atlas.changed(tuple(self._finder.buckets)):
+                        await self._place_anew()
+                except Exception as error:  # also of a map that is none; the tasks keep their places
+                    self._say("refresh the map", error)
+        finally:
+            self._watch = None
+
+    async def _place_anew(self) -> None:
+        self.placed_anew += 1
+        start = time.monotonic()
+        keys = {ts.key for ts in self.scheduler.queued} | self.places.keys()
+        waiting = [key for key in keys if (ts := self.scheduler.tasks.get(key)) and ts.state in WAITING]
+        for first in range(0, len(waiting), BATCH):
+            tasks = (self.scheduler.tasks.get(key) for key in waiting[first : first + BATCH])
+            self._steer(ts for ts in tasks if ts is not None and ts.state in WAITING)
+            await asyncio.sleep(0)  # others have a turn
+        logger.info("The map has changed: placed %d tasks anew in %.2f s", len(waiting), time.monotonic() - start)
 
     def _say(self, what: str, error: Exception) -> None:
         """Log a kind of failure once: a scheduler lives through millions of tasks."""
         if what not in self._said:
             self._said.add(what)
             logger.warning("Tasks run without regard to where their data is (%s): %r", what, error, exc_info=error)
+
+
+def _reads(ts: Any) -> bool:
+    return ts.run_spec is not None and getattr(ts.run_spec, "data_producer", False)
 
 
 def _free(ts: Any) -> bool:

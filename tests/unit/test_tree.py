@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "compute": {"placement"},
     "hub": {"compute"},
     "data": {"placement", "compute"},
+    "simulate": {"placement", "compute"},
     "rack": set(),
     "depot": set(),
     "preflight": set(),

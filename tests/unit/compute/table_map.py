@@ -13,6 +13,8 @@ HOSTS = ("host11", "host12", "host13")
 
 
 class TableMap:
+    epoch = 1
+
     def hosts(self, bucket: str, keys: Sequence[str]) -> list[tuple[str, ...]]:
         return [holders(bucket, key) for key in keys]
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import dask.array as da
 import pytest
@@ -46,22 +44,6 @@ def test_reads_are_local_without_a_word_in_the_notebook(large: str, shape: str) 
     xr.testing.assert_allclose(result, SHAPES[shape](field(chunks=96)))
     assert report.reads >= 16
     assert report.local_share >= 0.99, str(report)
-
-
-def test_the_plan_is_even_and_each_task_is_planned_for_a_holder(client: Client, large: str) -> None:
-    future = client.compute(xr.open_zarr(large).t.data.map_blocks(lambda block: time.sleep(0.1) or block).sum())
-
-    def plans(dask_scheduler: Any) -> list[tuple[str, list[str]]]:
-        found = dask_scheduler.plugins["appliance-locality"].plans.values()
-        return [(plan.target, sorted(plan.places)) for plan in found]
-
-    _until(lambda: len(client.run_on_scheduler(plans)) > 80)
-    planned = client.run_on_scheduler(plans)
-    future.cancel()
-    assert all(target in places and len(places) == 2 for target, places in planned)
-    # Tasks that are done are forgotten: what is left of an even plan is even but for what ran meanwhile.
-    counts = Counter(target for target, _ in planned)
-    assert max(counts.values()) - min(counts.values()) <= 6
 
 
 def test_the_report_counts_what_the_endpoint_saw(client: Client, endpoint: S3Endpoint, large: str) -> None:

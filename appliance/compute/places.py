@@ -1,0 +1,207 @@
+"""Where a task's data is: from the objects that it reads to the hosts that hold most of their bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from appliance.placement.errors import PlacementError
+
+if TYPE_CHECKING:
+    from appliance.compute.graph import Source
+
+MAP_TIMEOUT = 1.0  # s; a scheduler waits for nothing longer than this
+MAP_RETRY = 10.0  # s to leave a map service alone that did not answer within it
+
+Objects = list[tuple["Source", str]]  # what one task reads: arrays and keys in their buckets
+
+
+class Placement(Protocol):
+    """What is asked of ``appliance.placement.PlacementMap``."""
+
+    @property
+    def epoch(self) -> int: ...
+
+    def hosts(self, bucket: str, keys: list[str]) -> list[tuple[str, ...]]: ...
+
+    def address(self, host: str) -> str: ...
+
+
+class Maps(Protocol):
+    """What is asked of ``appliance.placement.MapClient``."""
+
+    def get(self, bucket: str | None = None) -> Placement: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where tasks of the same data are; one object for all of them.
+
+    Attributes:
+        hosts: addresses of the hosts that hold the most of what such a task reads.
+        nbytes: uncompressed bytes that it reads.
+        mixed: other hosts hold a part of it, and count where none of these has a worker.
+        restriction: ``hosts`` as distributed wants restrictions.
+    """
+
+    hosts: tuple[str, ...]
+    nbytes: int
+    mixed: bool
+    restriction: set[str] = field(repr=False)
+
+
+def weigh(held: Iterable[tuple[tuple[str, ...], int]], present: Collection[str]) -> tuple[tuple[str, ...], bool]:
+    """Which hosts hold most of what one task reads.
+
+    Args:
+        held: for each object its hosts and its bytes.
+        present: hosts that have workers now; others count only where none of these holds anything.
+
+    Returns:
+        these hosts, and whether others hold a part of it.
+    """
+    there: defaultdict[str, int] = defaultdict(int)
+    for hosts, nbytes in held:
+        for host in hosts:
+            there[host] += nbytes
+    nearby = {host: local for host, local in there.items() if host in present} or there
+    most = max(nearby.values(), default=0)
+    chosen = tuple(sorted(host for host, local in nearby.items() if local == most))
+    return chosen, len(chosen) < len(there)
+
+
+class Atlas:
+    """The maps of the buckets that a scheduler's tasks read, never waited for longer than ``timeout`` seconds."""
+
+    def __init__(
+        self,
+        maps: Maps,
+        timeout: float = MAP_TIMEOUT,
+        retry: float = MAP_RETRY,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._maps = maps
+        self._timeout, self._retry, self._clock = timeout, retry, clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="placement-map")
+        self._asked: dict[str, Future[Placement]] = {}
+        self._used: dict[str, Placement] = {}
+        self._silent_until = float("-inf")
+
+    def get(self, bucket: str) -> Placement:
+        """The map for a bucket.
+
+        Raises ``TimeoutError`` if none came in time, and whatever the client raises.
+        """
+        held = self._used.get(bucket)
+        if self._clock() < self._silent_until:
+            if held is None:
+                raise TimeoutError("the placement service did not answer just now")
+            return held  # an old map costs a few remote reads, none at all makes all of them random
+        try:
+            self._used[bucket] = self._ask(bucket).result(self._timeout)
+        except TimeoutError:
+            self._silent_until = self._clock() + self._retry
+            if held is None:
+                raise TimeoutError(f"the placement service gave no map within {self._timeout} s") from None
+        except Exception:
+            self._used.pop(bucket, None)  # the client has tried its old map already
+            raise
+        return self._used[bucket]
+
+    async def changed(self, buckets: Collection[str]) -> bool:
+        """Ask for the maps anew, beside the event loop: whether one of them differs from the one used last."""
+        differs = False
+        for bucket in buckets:
+            fresh = await asyncio.wait_for(asyncio.wrap_future(self._ask(bucket)), self._retry)
+            used = self._used.get(bucket)
+            differs = differs or used is None or _state(used, bucket) != _state(fresh, bucket)
+            self._used[bucket] = fresh
+            self._silent_until = float("-inf")
+        return differs
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, bucket: str) -> Future[Placement]:
+        asked = self._asked.get(bucket)
+        if asked is None or asked.done():
+            asked = self._asked[bucket] = self._thread.submit(self._maps.get, bucket)
+        return asked
+
+
+def _state(placement: Placement, bucket: str) -> object:
+    """What tells two maps apart for a bucket; it may have been made anew within an epoch."""
+    return placement.epoch, getattr(placement, "buckets", {}).get(bucket)
+
+
+def _addresses(placement: Placement, hosts: Iterable[str]) -> Iterator[str]:
+    for host in hosts:
+        with contextlib.suppress(PlacementError):  # a host that the map gives no address for: others may do
+            yield placement.address(host)
+
+
+class Places:
+    """Finds the places of tasks."""
+
+    def __init__(self, atlas: Atlas):
+        self._atlas = atlas
+        self._shared: dict[tuple[tuple[str, ...], int, bool], Place] = {}
+        self.buckets: set[str] = set()  # that tasks have asked for
+
+    def of(self, reads: Mapping[Any, Objects], present: Collection[str]) -> dict[Any, Place]:
+        """The place of each task that the maps know one for.
+
+        Args:
+            reads: what each task reads.
+            present: addresses of hosts that have workers now.
+
+        Raises whatever keeps the maps from being there.
+        """
+        holders = self._holders(reads.values())
+        found: dict[Any, Place] = {}
+        for key, objects in reads.items():
+            place = self._place(objects, holders, present)
+            if place is not None:
+                found[key] = place
+        return found
+
+    def _place(
+        self, objects: Objects, holders: Mapping[tuple[str, str], tuple[str, ...]], present: Collection[str]
+    ) -> Place | None:
+        if len(objects) == 1:
+            ((source, name),) = objects
+            hosts, nbytes, mixed = holders[source.bucket, name], source.chunk_bytes, False
+        else:
+            held = [(holders[source.bucket, name], source.chunk_bytes) for source, name in objects]
+            nbytes = sum(size for _, size in held)
+            hosts, mixed = weigh(held, present)
+        if not hosts:
+            return None
+        shared = self._shared.get((hosts, nbytes, mixed))
+        if shared is None:
+            shared = self._shared[hosts, nbytes, mixed] = Place(hosts, nbytes, mixed, set(hosts))
+        return shared
+
+    def _holders(self, reads: Iterable[Objects]) -> dict[tuple[str, str], tuple[str, ...]]:
+        """Addresses of the hosts of each bucket and key. One question for each bucket."""
+        keys: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        for objects in reads:
+            for source, key in objects:
+                keys[source.bucket][key] = None
+        self.buckets.update(keys)
+        holders: dict[tuple[str, str], tuple[str, ...]] = {}
+        for bucket, names in keys.items():
+            placement = self._atlas.get(bucket)
+            addresses: dict[tuple[str, ...], tuple[str, ...]] = {}
+            for key, hosts in zip(names, placement.hosts(bucket, list(names)), strict=True):
+                if hosts not in addresses:
+                    addresses[hosts] = tuple(_addresses(placement, hosts))
+                holders[bucket, key] = addresses[hosts]
+        return holders

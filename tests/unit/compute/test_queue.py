@@ -1,0 +1,217 @@
+"""The queue alone: who gets which task, and when a host without work of its own helps another."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from heapq import heappop, heappush
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.compute import queue
+from appliance.compute.queue import HostQueue
+
+ABC = ("a", "b", "c")
+
+
+def filled(tasks: int, replicas: int = 2, hosts: tuple[str, ...] = ABC, seed: int = 1) -> HostQueue:
+    made = HostQueue()
+    made.set_hosts(dict.fromkeys(hosts, 1), now=-10.0)
+    chooser = random.Random(seed)
+    for number in range(tasks):
+        made.push(number, (0, number), 8, tuple(chooser.sample(hosts, replicas)))
+    return made
+
+
+def test_a_slot_takes_the_best_priority_of_what_its_host_holds() -> None:
+    made = filled(0)
+    for key, priority, hosts in (("z", 3, "a"), ("y", 1, "b"), ("x", 2, "ab"), ("w", 0, "c")):
+        made.push(key, (priority,), 8, tuple(hosts))
+    assert [made.pop("a", 0.0), made.pop("a", 0.0)] == ["x", "z"]
+    assert made.pop("b", 0.0) == "y"
+    assert "w" in made
+    assert len(made) == 1
+
+
+def test_tasks_without_a_place_go_by_priority_to_whoever_is_free() -> None:
+    made = filled(0)
+    made.push("placed", (2,), 8, ("a",))
+    made.push("anywhere", (1,))
+    assert [made.pop("a", 0.0), made.pop("a", 0.0)] == ["anywhere", "placed"]
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_the_load_is_even_over_the_replicas_and_all_is_local(replicas: int, noise: float) -> None:
+    """Slots of about the same pace: nobody is told to balance, and everybody has the same."""
+    hosts, chooser = tuple("abcdef"), random.Random(3)
+    made, taken, remote = filled(600, replicas, hosts), Counter[str](), 0
+    events = [(0.0, host) for host in hosts]
+    while made:
+        now, host = heappop(events)
+        before, helped = len(made), made.helped
+        made.pop(host, now)
+        if len(made) < before:
+            taken[host] += 1
+            remote += made.helped - helped
+            seconds = 0.05 * (1 + noise * chooser.random())
+            made.observe(seconds, local=True)
+            heappush(events, (now + seconds, host))
+        elif (due := made.next_help((host,), now)) is not None:
+            heappush(events, (due, host))
+    assert taken.total() == 600
+    assert remote <= 0.01 * 600
+    assert max(taken.values()) * 6 / 600 <= 1.05
+
+
+def test_a_slow_host_leaves_what_others_hold_to_them() -> None:
+    made, taken, now = filled(3000), Counter[str](), 0
+    while made:
+        for host in ABC if now % 4 == 0 else ABC[:2]:
+            taken[host] += made.pop(host, now / 1000) is not None
+        now += 1
+    assert taken["c"] < 0.6 * taken["a"]
+
+
+def test_a_dry_host_waits_once_and_then_helps_with_the_longest_backlog() -> None:
+    made = filled(0)
+    for number in range(8):
+        made.push(("b", number), (number,), 10, ("b",))
+        made.push(("c", number), (number,), 30, ("c",))
+    made.observe(0.2, local=True)
+    assert made.wait == 0.4
+    assert made.pop("a", 5.0) is None
+    assert made.next_help(("a",), 5.0) == 5.4
+    assert made.pop("a", 5.3) is None
+    assert [made.pop("a", 5.41), made.pop("a", 5.41)] == [("c", 0), ("c", 1)]  # the second without a wait
+    assert made.helped == 2
+    # Work of its own ends the dry spell.
+    made.push("own", (9,), 1, ("a",))
+    assert made.pop("a", 5.5) == "own"
+    assert made.pop("a", 5.5) is None
+
+
+def test_a_spell_ends_when_the_host_is_busy_with_other_work() -> None:
+    made = filled(0)
+    made.push("theirs", (1,), 8, ("b",))
+    assert made.pop("a", 0.0) is None
+    made.only_idle(("b",))
+    assert made.pop("a", 100.0) is None
+    assert made.pop("a", 100.2) == "theirs"
+
+
+def test_the_wait_follows_the_length_of_the_tasks_between_bounds() -> None:
+    made = filled(0)
+    assert made.wait == queue.WAIT_FIRST
+    for seconds, wait in ((0.0001, queue.WAIT_MIN), (60.0, queue.WAIT_MAX)):
+        for _ in range(200):
+            made.observe(seconds, local=True)
+        assert made.wait == wait
+
+
+def test_help_that_does_not_pay_comes_late_but_comes() -> None:
+    """One task that its host is about to start is left to it, unless that host does not start it."""
+    made = filled(0)
+    made.observe(0.1, local=True)
+    made.observe(0.5, local=False)
+    made.push("last", (1,), 8, ("b",))
+    assert made.pop("a", 0.0) is None
+    assert made.pop("a", 1.0) is None
+    assert made.next_help(("a",), 1.0) == queue.IDLE_MAX
+    assert made.pop("a", queue.IDLE_MAX) == "last"
+
+
+def test_tasks_of_a_host_without_workers_wait_a_moment_for_it() -> None:
+    made = HostQueue()
+    made.set_hosts({"a": 1}, now=0.0)
+    made.push("mine", (2,), 8, ("a",))
+    made.push("theirs", (1,), 8, ("b",))
+    assert made.pop("a", 0.5) == "mine"
+    assert made.pop("a", 0.5) is None
+    made.push("mine too", (3,), 8, ("a",))
+    assert made.pop("a", queue.SETTLE) == "theirs"  # in the order of their priority, once nobody is coming
+    # A host that comes in time gets its own.
+    made.push("for b", (0,), 8, ("b",))
+    made.set_hosts({"a": 1, "b": 1}, now=2.0)
+    assert made.pop("a", 9.0) == "mine too"
+    assert made.pop("b", 9.0) == "for b"
+
+
+def test_a_lost_host_strands_nothing() -> None:
+    made = filled(300)
+    made.set_hosts({"b": 1, "c": 1}, now=0.0)
+    now, left = 0.0, Counter[str]()
+    while made:
+        for host in ("b", "c"):
+            left[host] += made.pop(host, now) is not None
+        now += 0.01
+    assert left.total() == 300
+    assert made.helped <= 3
+
+
+def test_placing_anew_moves_a_task() -> None:
+    made = filled(0)
+    made.push("moved", (1,), 8, ("a",))
+    made.push("moved", (1,), 8, ("b",))
+    assert len(made) == 1
+    assert made.pop("a", 0.0) is None
+    assert made.pop("b", 0.0) == "moved"
+    assert made.pop("b", 0.0) is None
+
+
+HOLDERS = st.lists(st.sampled_from("abcde"), unique=True, max_size=3).map(tuple)
+STEPS = st.one_of(
+    st.tuples(st.just("push"), st.integers(0, 40), st.integers(0, 9), HOLDERS),
+    st.tuples(st.just("discard"), st.integers(0, 40)),
+    st.tuples(st.just("pop"), st.sampled_from("abc")),
+    st.tuples(st.just("hosts"), st.sets(st.sampled_from("abcd"), min_size=1)),
+    st.tuples(st.just("observe"), st.floats(0.0, 10.0), st.booleans()),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(STEPS, max_size=120))
+def test_whatever_happens_each_task_comes_out_once_and_soon(steps: list[tuple[object, ...]]) -> None:
+    made, expected, now = HostQueue(), {}, 0.0
+    made.set_hosts({"a": 1}, now)
+    present = {"a"}
+    for what, *given_ in steps:
+        now += 0.01
+        if what == "push":
+            key, priority, hosts = given_
+            made.push(key, (priority,), 8, hosts)
+            expected[key] = (priority, hosts)
+        elif what == "discard":
+            made.discard(given_[0])
+            expected.pop(given_[0], None)
+        elif what == "hosts":
+            present = given_[0]
+            made.set_hosts(dict.fromkeys(present, 2), now)
+        elif what == "observe":
+            made.observe(*given_)
+        elif given_[0] in present:
+            host = given_[0]
+            own = [(priority, key) for key, (priority, hosts) in expected.items() if not hosts or host in hosts]
+            key = made.pop(host, now)
+            if own:  # something of its own is never passed over, nor anything of a worse priority taken
+                assert key is not None
+                assert expected[key][0] <= min(own)[0]
+            if key is not None:
+                del expected[key]
+        assert len(made) == len(expected)
+    # One host that asks again and again, at the times it is told, gets everything.
+    (host, *_) = sorted(present)
+    for _ in range(3 * len(expected) + 5):
+        key = made.pop(host, now)
+        if key is not None:
+            del expected[key]
+        elif expected:
+            due = made.next_help((host,), now)
+            assert due is not None
+            assert now < due <= now + queue.IDLE_MAX
+            now = due
+    assert not expected
+    assert not made
+    assert made.next_help((host,), now) is None

@@ -1,0 +1,290 @@
+"""The plugin on a real scheduler and real workers in this process, which checks its own state all the while."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+from distributed import Client
+from stand_in import READS, SIX, Maps, StandIn, balance, facility, holders, local_share
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    """Run a test's coroutine; one that is stuck fails."""
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+async def until(ready: Callable[[], object]) -> None:
+    while not ready():
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("inline", [False, True], ids=["by reference", "inline"])
+def test_reads_are_local_and_even_over_two_replicas(inline: bool) -> None:
+    async def test() -> None:
+        async with facility(*SIX) as made:
+            total = await made.client.compute(StandIn("even", 300, seconds=0.04).array(inline_array=inline).sum())
+            assert total == 30_000.0
+            assert len(READS) == 300
+            assert local_share() >= 0.99
+            assert balance() <= 1.12  # 6 tasks of 50; what the queue itself does is asked of it alone
+            del total
+            await until(lambda: not made.scheduler.tasks)
+            made.settled()
+
+    run(test)
+
+
+def test_a_worker_never_holds_more_than_stock_dask_would_give_it() -> None:
+    async def test() -> None:
+        async with facility(*SIX, nthreads=2) as made:
+            most: Counter[str] = Counter()
+
+            class Watch:
+                name = "watch"
+
+                def transition(self, _key: Any, _start: str, finish: str, *_: Any, **__: Any) -> None:
+                    if finish == "processing":
+                        for ws in made.scheduler.workers.values():
+                            most[ws.host] = max(most[ws.host], len(ws.processing))
+
+                def __getattr__(self, _: str) -> Any:
+                    return lambda *_, **__: None
+
+            made.scheduler.plugins["watch"] = Watch()
+            await made.client.compute(StandIn("saturation", 120, seconds=0.005).array().map_blocks(np.sum, drop_axis=0))
+            assert max(most.values()) == math.ceil(1.1 * 2)
+
+    run(test)
+
+
+def test_two_datasets_in_one_task_weigh_by_their_bytes() -> None:
+    async def test() -> None:
+        async with facility(*SIX) as made:
+            small = StandIn("small", 60, seconds=0.01, length=100).array()
+            large = StandIn("large", 60, seconds=0.02, length=900).array()
+            sums = da.map_blocks(lambda a, b: np.array([a.sum() + b.sum()]), small, large, chunks=(1,), dtype="f8")
+            assert await made.client.compute(sums.sum()) == 6_000.0 + 54_000.0
+            large_ones = [local for _, key, local in READS if key.startswith("large")]
+            assert len(large_ones) == 60
+            assert sum(large_ones) >= 0.95 * len(large_ones)
+
+    run(test)
+
+
+def test_several_objects_a_task_go_where_most_of_them_are() -> None:
+    async def test() -> None:
+        async with facility(*SIX) as made:
+            await made.client.compute(StandIn("four", 240, seconds=0.04).array(per_task=4).sum())
+            best = 0
+            for task in range(60):
+                there = Counter(host for chunk in range(4) for host in holders(f"four/{4 * task + chunk}"))
+                best += max(there.values())
+            assert sum(local for _, _, local in READS) >= 0.9 * best
+
+    run(test)
+
+
+def test_a_users_own_restriction_and_priority_stand() -> None:
+    async def test() -> None:
+        async with facility(*SIX) as made:
+            worker = made.workers[SIX[2]].address
+            await made.client.compute(StandIn("mine", 24).array().sum(), workers=[worker])
+            assert {host for host, _, _ in READS} == {SIX[2]}
+            READS.clear()
+            slow = made.client.compute(StandIn("slow", 120, seconds=0.02).array().sum())
+            await until(lambda: len(READS) > 12)
+            await made.client.compute(StandIn("urgent", 24, seconds=0.02).array().sum(), priority=10)
+            before = sum(key.startswith("slow") for _, key, _ in READS)
+            assert before < 80, "the urgent tasks waited for the others"
+            await slow
+            assert local_share() >= 0.97
+
+    run(test)
+
+
+def test_several_clients_and_what_is_persisted() -> None:
+    async def test() -> None:
+        async with facility(*SIX) as made, Client(made.scheduler.address, asynchronous=True) as other:
+            kept = made.client.persist(StandIn("kept", 60, seconds=0.005).array())
+            theirs = other.compute(StandIn("theirs", 60, seconds=0.005).array().sum())
+            assert await made.client.compute(kept.sum()) == await theirs == 6000.0
+            assert len(READS) == 120
+            assert local_share() >= 0.97
+            del kept, theirs
+            await until(lambda: not made.scheduler.tasks)
+            made.settled()
+
+    run(test)
+
+
+def test_work_that_reads_nothing_is_spread_as_ever() -> None:
+    async def test() -> None:
+        async with facility(*SIX) as made:
+            reading = made.client.compute(StandIn("beside", 60, seconds=0.01).array().sum())
+            squares = made.client.map(lambda number: number * number, range(200))
+            assert sum(await made.client.gather(squares)) == sum(number * number for number in range(200))
+            assert await reading == 6000.0
+            assert local_share() >= 0.95
+
+    run(test)
+
+
+def test_workers_come_and_go() -> None:
+    async def test() -> None:
+        async with facility() as made:
+            future = made.client.compute(StandIn("adaptive", 300, seconds=0.01).array(inline_array=True).sum())
+            await until(lambda: len(made.scheduler.queued) == 300)
+            await made.add(SIX[0])
+            await made.add(*SIX[1:4])
+            await until(lambda: len(READS) > 60)
+            await made.scheduler.retire_workers(workers=[made.workers[SIX[0]].address])
+            await made.add(*SIX[4:])
+            assert await future == 30_000.0
+            there = {host for host, _, _ in READS}
+            assert there == set(SIX)
+            # Only tasks whose hosts had no worker while others were idle were read elsewhere.
+            assert local_share() >= 0.8
+
+    run(test)
+
+
+def test_a_lost_worker_costs_neither_result_nor_locality() -> None:
+    async def test() -> None:
+        async with facility(*SIX) as made:
+            future = made.client.compute(StandIn("loss", 240, seconds=0.01).array().sum())
+            await until(lambda: len(READS) > 60)
+            await made.lose(SIX[1])
+            assert await future == 24_000.0
+            assert local_share() >= 0.97
+
+    run(test)
+
+
+def test_idle_workers_take_nothing_over_that_is_not_theirs() -> None:
+    """Work stealing moves assigned tasks among the hosts that hold their data, and nowhere else."""
+
+    async def test() -> None:
+        async with facility(*SIX, nthreads=4) as made:
+            made.plugin.queue.queue.observe(10.0, local=True)  # long tasks: nobody helps
+            only = [f"only/{number}" for number in range(400) if SIX[0] in holders(f"only/{number}")]
+            numbers = [int(key.split("/")[1]) for key in only[:40]]
+            array = StandIn("only", 400, seconds=0.05).array()
+            await made.client.gather([made.client.compute(array.blocks[number].sum()) for number in numbers])
+            assert local_share() >= 0.95
+
+    run(test)
+
+
+def test_idle_workers_help_when_nobody_else_can_soon() -> None:
+    async def test() -> None:
+        async with facility(*SIX, nthreads=1) as made:
+            maps = [number for number in range(1000) if holders(f"hot/{number}") == holders("hot/0")]
+            array = StandIn("hot", 1000, seconds=0.2).array()
+            assert len(maps) >= 16
+            await made.client.gather([made.client.compute(array.blocks[number].sum()) for number in maps[:24]])
+            assert len({host for host, _, _ in READS}) > 2, "four hosts stood idle for seconds"
+
+    run(test)
+
+
+def test_a_new_map_moves_what_is_still_queued() -> None:
+    async def test() -> None:
+        from stand_in import Map
+
+        answers = [Map(epoch=1, shift=1)]
+        async with facility(*SIX, maps=Maps(lambda: answers[-1]), refresh=0.1) as made:
+            future = made.client.compute(StandIn("moved", 300, seconds=0.01).array().sum())
+            await until(lambda: len(READS) > 40)
+            assert made.plugin.placed_anew == 0  # the same map again is no reason
+            answers.append(Map(epoch=2))
+            await until(lambda: made.plugin.placed_anew)
+            before = len(READS)
+            assert await future == 30_000.0
+            assert made.plugin.placed_anew == 1
+            after = READS[before + 2 * len(SIX) :]  # but for what was assigned already
+            assert sum(local for _, _, local in after) >= 0.95 * len(after)
+            await until(lambda: made.plugin._watch is None)
+
+    run(test)
+
+
+class _Stuck:
+    """A placement service that accepts and does not answer."""
+
+    def __init__(self) -> None:
+        import threading
+
+        self.released = threading.Event()
+
+    def __call__(self) -> Any:
+        self.released.wait(20)
+        raise ConnectionError("late")
+
+
+class _Liar:
+    epoch = 1
+
+    def hosts(self, _bucket: str, keys: list[str]) -> list[tuple[str, ...]]:
+        return [("10.99.0.1", "10.99.0.2") for _ in keys]
+
+    def address(self, host: str) -> str:
+        return host
+
+
+class _Homeless(_Liar):
+    def address(self, host: str) -> str:
+        from appliance.placement import UnknownPlace
+
+        raise UnknownPlace(f"no storage host {host!r}")
+
+
+class _Garbage(_Liar):
+    def hosts(self, _bucket: str, keys: list[str]) -> list[tuple[str, ...]]:
+        return [None for _ in keys[1:]]  # type: ignore[misc]
+
+
+def _gone() -> Any:
+    raise ConnectionRefusedError("the map service is gone")
+
+
+@pytest.mark.parametrize(
+    "answer", [_gone, _Stuck(), _Liar, _Homeless, _Garbage, lambda: None], ids=lambda a: getattr(a, "__name__", "stuck")
+)
+def test_without_a_usable_map_tasks_run_anywhere(answer: Callable[[], Any], caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with facility(*SIX, maps=Maps(answer), refresh=0.1) as made:
+            start = asyncio.get_running_loop().time()
+            for name in ("first", "second"):
+                assert await made.client.compute(StandIn(name, 120, seconds=0.002).array().sum()) == 12_000.0
+            assert len({host for host, _, _ in READS}) == len(SIX)
+            assert asyncio.get_running_loop().time() - start < 30
+            if isinstance(answer, _Stuck):
+                answer.released.set()
+
+    run(test)
+    steered = [record for record in caplog.records if "(steer)" in record.getMessage()]
+    assert len(steered) <= 1
+
+
+def test_a_map_that_comes_late_is_used_for_what_has_not_run() -> None:
+    async def test() -> None:
+        from stand_in import Map
+
+        answers: list[Callable[[], Any]] = [_gone]
+        async with facility(*SIX, maps=Maps(lambda: answers[-1]()), refresh=0.1) as made:
+            future = made.client.compute(StandIn("late", 300, seconds=0.01).array().sum())
+            await until(lambda: len(READS) > 40)
+            answers.append(Map)
+            await until(lambda: made.plugin.placed_anew)
+            before = len(READS) + 2 * len(SIX)
+            assert await future == 30_000.0
+            assert sum(local for _, _, local in READS[before:]) >= 0.95 * len(READS[before:])
+
+    run(test)
