@@ -1,6 +1,7 @@
 """Objects of many pieces: manifests recorded from a real gateway, and the arithmetic of ranges."""
 
 import base64
+import itertools
 import json
 import random
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_any_range_is_cut_out_of_the_whole(key: str) -> None:
         pieces = layout.pieces(offset, length)
         assert pieces[0].offset == offset
         assert sum(piece.bytes for piece in pieces) == min(length, layout.bytes - offset)
-        for piece, after in zip(pieces, pieces[1:], strict=False):
+        for piece, after in itertools.pairwise(pieces):
             assert piece.offset + piece.bytes == after.offset
         for at, place in where.items():
             for piece in pieces:
@@ -120,7 +121,7 @@ def test_a_damaged_manifest_is_refused_or_read_and_nothing_else() -> None:
 def test_a_pool_that_nobody_knows_leaves_the_object_unknown() -> None:
     whole = base64.b64decode(next(entry["manifest"] for entry in RECORDED if entry["key"] == "_plprobe/large"))
     with pytest.raises(MapError, match="no pool is known for placement rule 'default-placement'"):
-        decode(whole, "", 7, lambda rule, explicit: None)
+        decode(whole, "", 7, lambda *_: None)
 
 
 def test_a_later_manifest_that_this_program_cannot_read_is_refused() -> None:
