@@ -17,6 +17,7 @@ from appliance.placement.buckets import Keys, signed
 from appliance.placement.errors import PlacementUnavailable
 from appliance.placement.listing import Listed
 from appliance.placement.map import STANDARD
+from appliance.placement.names import NULL_VERSION
 from appliance.placement.site import setting
 
 THREADS = 8  # questions to the gateway under way at once
@@ -78,7 +79,8 @@ class Heads:
                 key=key,
                 bytes=int(answer.headers["Content-Length"]),
                 etag=answer.headers["ETag"].strip('"'),
-                version=answer.headers.get("x-amz-version-id", ""),
+                # RGW says nothing of the version of objects from before their bucket kept any.
+                version=answer.headers.get("x-amz-version-id", NULL_VERSION),
                 storage_class=answer.headers.get("x-amz-storage-class", STANDARD),
                 modified=answer.headers.get("Last-Modified", ""),
             )
