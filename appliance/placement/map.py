@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from appliance.placement.errors import MapError, UnknownPlace
+from appliance.placement.grid import boxes, hash_box
 from appliance.placement.rjenkins import hash_names, stable_mod
 
 FORMAT = "appliance.placement/1"
@@ -143,6 +145,33 @@ class PlacementMap:
             return [()] * len(keys)
         found: list[tuple[str, ...]] = self._rows(pool).take(self.pgs(bucket, keys)).tolist()
         return found
+
+    def pgs_of_grid(
+        self, bucket: str, prefix: str, shape: Sequence[int], separator: str = "/"
+    ) -> Iterator[npt.NDArray[np.uint32]]:
+        """Yield the placement groups of an array's chunks in C order, up to some 65,000 at a time.
+
+        The chunks' keys are ``prefix`` and the coordinates, such as ``era5/sst/c/`` and ``0/12/3``; ``shape`` counts
+        the chunks along each axis. Memory does not grow with their number. Raises as ``pgs`` does, and ``ValueError``
+        for a shape that is none.
+        """
+        pool = self.pool_of(bucket)
+        whole = f"{self.bucket(bucket).marker}_{prefix}".encode()
+        for box in boxes(shape):
+            yield stable_mod(hash_box(whole, box, separator.encode()).ravel(), pool.pg_num)
+
+    def hosts_of_grid(
+        self, bucket: str, prefix: str, shape: Sequence[int], separator: str = "/"
+    ) -> Iterator[list[tuple[str, ...]]]:
+        """Yield the hosts of an array's chunks, as ``pgs_of_grid`` does their groups; empty tuples as for ``hosts``."""
+        if not self.holds(bucket) or self.pool_of(bucket).erasure or self.bucket(bucket).versioned:
+            for box in boxes(shape):
+                nothing: list[tuple[str, ...]] = [()] * math.prod(len(axis) for axis in box)
+                yield nothing
+            return
+        rows = self._rows(self.pool_of(bucket))
+        for pgs in self.pgs_of_grid(bucket, prefix, shape, separator):
+            yield rows.take(pgs).tolist()
 
     def hosts_of_names(self, pool: int, locators: Sequence[str]) -> list[tuple[str, ...]]:
         """Return the hosts of RADOS objects in a pool, the primary's first, from the texts that place them.
