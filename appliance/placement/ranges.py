@@ -67,7 +67,9 @@ class Ranges:
     def hosts_of_ranges(self, bucket: str, ranges: Sequence[tuple[str, int, int]]) -> list[HostBytes]:
         """Return for each (key, offset, length) the hosts of exactly the stripes touched, with the bytes on each.
 
-        A host counts with a byte if it holds any replica of it. Empty where nothing is known: no such object or none
+        A host counts with a byte if it holds any replica of it. Each object costs a question to the gateway once in
+        ``max_age`` seconds, so this is for files and other large objects; of an array's chunks ``PlacementMap.hosts``
+        knows by name alone. Empty where nothing is known: no such object or none
         that the keys may see, no layout to be had, an erasure-coded pool, groups that nobody serves. Raises
         ``PlacementUnavailable`` where there is no map at all, and ``ValueError`` for a negative offset or length.
         """

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from appliance.placement.errors import MapError
 from appliance.placement.layout import Layout, Piece
 from appliance.placement.listing import Listed
 from appliance.placement.map import PlacementMap, Pool
@@ -62,9 +63,7 @@ class Tally:
 
     def add(self, page: Sequence[Listed]) -> list[Placed]:
         """Place a page of objects, add them up, and return their pieces."""
-        layouts = self.layouts_of(self.map, self.bucket, page)
-        # An object without bytes has no pieces; it is counted where its head is.
-        pieces = [None if one is None else one.pieces() or [one.head] for one in layouts]
+        pieces = [self._pieces(layout) for layout in self.layouts_of(self.map, self.bucket, page)]
         pgs = self._pgs([piece for some in pieces if some is not None for piece in some])
         placed = []
         for entry, some in zip(page, pieces, strict=True):
@@ -82,8 +81,17 @@ class Tally:
             placed.append(Placed(entry, known))
         return placed
 
+    def _pieces(self, layout: Layout | None) -> Sequence[Piece] | None:
+        """Return a layout's pieces; None where some are in pools that the map does not have."""
+        try:
+            # An object without bytes has no pieces; it is counted where its head is.
+            found = None if layout is None else layout.pieces() or [layout.head]
+        except MapError:
+            return None
+        return found if found and all(piece.pool in self.map.pools for piece in found) else None
+
     def _pgs(self, pieces: Sequence[Piece]) -> Iterator[int]:
-        """Yield each piece's placement group. Layouts name only pools that the map has: the service saw to that."""
+        """Yield each piece's placement group."""
         found = np.zeros(len(pieces), np.uint32)
         pools = np.fromiter((piece.pool for piece in pieces), np.int64, len(pieces))
         for number in set(pools.tolist()):
