@@ -88,7 +88,7 @@ def uploaded() -> Iterator[Uploaded]:
     }
     there: dict[str, Any] = {"objects": [("plain", 5), ("_v", 66 * MIB)], "in_parts": [("parts", [5 * MIB, MIB])]}
     python(HEAD, S3, PUT, {"bucket": BUCKET, **here})
-    python(HEAD, S3, VERSIONED + PUT, {"bucket": made.versioned, **there})
+    python(HEAD, S3, VERSIONED + PUT, {"bucket": made.versioned, "times": 2, **there})
     made.objects = [(BUCKET, key) for key, _ in [*here["objects"], *here["in_parts"]]]
     made.objects += [(made.versioned, key) for key in ("before", "plain", "_v", "parts")]
     yield made

@@ -50,6 +50,7 @@ def test_the_recorded_objects_are_of_every_kind() -> None:
     assert any(0 < layout.head_bytes < layout.bytes for layout in layouts), "head and stripes"
     assert any(layout.head_bytes == 0 for layout in layouts), "in parts"
     assert any(len(layout.rules) > 1 for layout in layouts), "in parts of several sizes"
+    assert any(rule.prefix for layout in layouts for rule in layout.rules), "with parts that were uploaded twice"
     assert any(layout.version for layout in layouts), "versions"
     assert any(piece.name != piece.locator for layout in layouts for piece in layout.pieces()), "locators"
 

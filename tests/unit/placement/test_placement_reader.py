@@ -49,11 +49,17 @@ def test_heads_need_an_endpoint_and_keys_and_name_what_is_missing(
     assert Heads.from_environment().keys == Keys("a", "b")
 
 
-def test_a_gateway_that_is_down_is_asked_once() -> None:
-    heads = Heads("http://127.0.0.1:9", Keys("a", "b"), clock=lambda: 5.0)
+def test_a_gateway_that_is_down_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [5.0]
+    heads = Heads("http://127.0.0.1:9", Keys("a", "b"), retry_after=5, clock=lambda: now[0])
     assert heads("alice", ["a"]) == [None]
-    heads.endpoint = "http://nowhere.invalid"
+    asked: list[str] = []
+    monkeypatch.setattr(Heads, "_asked", lambda *told: asked.append(told[2]))
     assert heads("alice", ["a", "b", "c"]) == [None] * 3
+    assert asked == []
+    now[0] += 5
+    assert heads("lab:alice", ["a b"]) == [None]
+    assert asked == ["/lab%3Aalice/a%20b"]
 
 
 class FakeRados(types.ModuleType):
