@@ -118,7 +118,6 @@ def test_groups_that_are_mapped_elsewhere_by_upmap(pool: str) -> None:
             assert time.monotonic() < last, "the upmap takes no effect"
     finally:
         ssh(STORE, f"ceph osd rm-pg-upmap-items {found.pgid(0)}")
-    agree(pool)
 
 
 def test_a_disk_that_others_are_preferred_to_as_primary(pool: str) -> None:
@@ -129,7 +128,6 @@ def test_a_disk_that_others_are_preferred_to_as_primary(pool: str) -> None:
             assert time.monotonic() < last, "osd.0 is still primary"
     finally:
         ssh(STORE, "ceph osd primary-affinity osd.0 1")
-    agree(pool)
 
 
 def test_a_disk_taken_out_while_its_data_still_lie_there(pool: str) -> None:

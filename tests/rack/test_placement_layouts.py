@@ -7,6 +7,7 @@ import shlex
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -61,12 +62,13 @@ print(json.dumps(ranges.hosts_of_ranges(argument["bucket"], [tuple(one) for one 
 
 @dataclass
 class Uploaded:
-    """Two buckets' objects that are more than their name tells. ``pieces``: what ``appliance where`` says of each."""
+    """Two buckets' objects that are more than their name tells."""
 
     prefix: str
     versioned: str
     objects: list[tuple[str, str]] = field(default_factory=list)  # bucket and key
 
+    @cached_property
     def records(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Return ``appliance where`` of each object."""
         found = {}
@@ -120,7 +122,7 @@ def pieces(record: dict[str, Any]) -> list[tuple[int, int, str, str]]:
 
 
 def test_pieces_are_those_that_the_gateway_names_and_the_cluster_holds(uploaded: Uploaded) -> None:
-    records = uploaded.records()
+    records = uploaded.records
     assert sorted(records) == sorted(uploaded.objects)
     for bucket, key in uploaded.objects:
         assert pieces(records[bucket, key]) == manifest(bucket, key), (bucket, key)
@@ -133,7 +135,7 @@ def test_pieces_are_those_that_the_gateway_names_and_the_cluster_holds(uploaded:
 
 def test_pieces_lie_on_the_hosts_that_the_cluster_says(uploaded: Uploaded) -> None:
     cluster_map = MapClient(service_url()).get()
-    placed = [piece for record in uploaded.records().values() for piece in record.get("pieces", [record])]
+    placed = [piece for record in uploaded.records.values() for piece in record.get("pieces", [record])]
     asked = osd_map(placed[0]["pool"], [piece.get("locator", piece["rados_name"]) for piece in placed])
     for piece, answer in zip(placed, asked, strict=True):
         assert piece["pgid"] == answer["pgid"]
@@ -142,7 +144,7 @@ def test_pieces_lie_on_the_hosts_that_the_cluster_says(uploaded: Uploaded) -> No
 
 
 def test_a_researchers_process_learns_the_hosts_of_ranges(uploaded: Uploaded) -> None:
-    records, key = uploaded.records(), f"{uploaded.prefix}uneven"
+    records, key = uploaded.records, f"{uploaded.prefix}uneven"
     asked = [(key, 0, 141 * MIB), (key, 69 * MIB, 2 * MIB), (f"{uploaded.prefix}one", 0, MIB), (key + "none", 0, 1)]
     found = python(HEAD, S3, RANGES, {"url": f"http://{HEAD}:{PORT}", "bucket": BUCKET, "ranges": asked})
     assert found[3] == []
