@@ -30,11 +30,12 @@ _NO_BODY = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True)
 class FoundBucket:
-    """A bucket as RGW has it: its marker, its placement rule, and the name of the pool that this rule means."""
+    """A bucket as RGW has it: its marker, its placement rule, the name of the pool that this rule means, versions."""
 
     marker: str
     placement: str
     pool_name: str
+    versioned: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Gateway:
     def bucket(self, name: str) -> FoundBucket | None:
         """Return a bucket; None if there is none of that name, or none whose pool is known."""
         record = self._get({"bucket": name})
-        if record is None or record.get("tenant"):
+        if record is None or record.get("tenant", "") != name.rpartition("/")[0]:
             return None
         rule = record["placement_rule"]
         # A bucket of before placement rules names its pool itself.
@@ -82,7 +83,8 @@ class Gateway:
                 "bucket %r: no pool is known for its placement rule %r; run playbooks/placement.yml", name, rule
             )
             return None
-        return FoundBucket(record["marker"], rule or "explicit", pool)
+        # A bucket that once kept versions has objects with version ids for ever ("suspended").
+        return FoundBucket(record["marker"], rule or "explicit", pool, record.get("versioning", "off") != "off")
 
     def _get(self, parameters: Mapping[str, str]) -> Any:
         """Return the parsed answer, or None where there is no such bucket."""
@@ -109,13 +111,16 @@ class Gateway:
             connection.close()
 
 
-def signed(keys: Keys, host: str, path: str, query: str, now: datetime) -> dict[str, str]:
-    """Return the headers that sign a GET request (AWS signature version 4) of an already encoded, sorted query."""
+def signed(keys: Keys, host: str, path: str, query: str, now: datetime, method: str = "GET") -> dict[str, str]:
+    """Return the headers that sign a request without a body (AWS signature version 4).
+
+    Path and query are encoded already, and the query is sorted.
+    """
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     headers = {"host": host, "x-amz-content-sha256": _NO_BODY, "x-amz-date": stamp}
     names = ";".join(headers)
     canonical = "\n".join(
-        ["GET", path, query, *(f"{name}:{value}" for name, value in headers.items()), "", names, _NO_BODY]
+        [method, path, query, *(f"{name}:{value}" for name, value in headers.items()), "", names, _NO_BODY]
     )
     scope = f"{stamp[:8]}/{REGION}/s3/aws4_request"
     text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ from appliance.placement.client import URL_VARIABLE, MapClient
 from appliance.placement.errors import PlacementError
 from appliance.placement.listing import Listed, ListingError, list_objects, parse_url
 from appliance.placement.map import PlacementMap
+from appliance.placement.ranges import Ranges
 from appliance.placement.site import setting
-from appliance.placement.where import Tally, notes, records
+from appliance.placement.where import Placed, Tally, notes, records
 
 PAGE = 10_000  # keys of a file placed at once
 
@@ -54,22 +56,26 @@ def where(
         # A listing comes first: it tells a missing bucket from one that the service has not seen yet.
         pages = _from_file(keys_from, prefix, null) if keys_from else list_objects(bucket, prefix)
         first = next(pages, [])
-        cluster_map = MapClient(placement_url, timeout=30.0).get(bucket)
-        if bucket not in cluster_map.buckets:
+        maps = MapClient(placement_url, timeout=30.0)
+        cluster_map = maps.get(bucket)
+        if not cluster_map.holds(bucket):
             known = ", ".join(sorted(cluster_map.buckets)) or "none"
             raise ListingError(
                 f"the cluster's map of epoch {cluster_map.epoch} has no bucket {bucket!r}; it has: {known}"
             )
         if not first:
             raise ListingError(f"no object's key begins with {prefix!r} in bucket {bucket!r}: nothing to place")
-        tally, primaries = Tally(cluster_map, bucket), []
+        if cluster_map.bucket(bucket).versioned and not keys_from:
+            pages = list_objects(bucket, prefix, versions=True)
+            first = next(pages, [])
+        layouts = Ranges(maps, identify=lambda _, keys: [None] * len(keys)).layouts
+        tally, primaries = Tally(cluster_map, bucket, layouts), []
         for page in _watched(_chained(first, pages)):
-            pgs = tally.add(page)
+            placed = tally.add(page)
             if as_json:
-                _write(records(cluster_map, bucket, page))
+                _write(records(cluster_map, bucket, placed))
             if picture:
-                rows = cluster_map.pg_hosts(cluster_map.pool_of(bucket))
-                primaries += [rows[pg][0] if rows[pg] else "" for pg in pgs.tolist()]
+                primaries += [_begins_at(cluster_map, one) for one in placed]
     except (PlacementError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if not as_json:
@@ -78,11 +84,19 @@ def where(
         _plot(tally, primaries, url, picture)
 
 
+def _begins_at(cluster_map: PlacementMap, placed: Placed) -> str:
+    """Return the host that is primary for an object's first bytes, or an empty text."""
+    if not placed.pieces:
+        return ""
+    piece, pg = placed.pieces[0]
+    return next(iter(cluster_map.pg_hosts(cluster_map.pools[piece.pool])[pg]), "")
+
+
 def _from_file(source: IO[str], prefix: str, null: bool) -> Iterator[list[Listed]]:
     keys = source.read().split("\0" if null else "\n")
     if keys and not keys[-1]:
         keys.pop()  # what follows the last terminator
-    chosen = [Listed(key, 0, False) for key in keys if key.startswith(prefix)]
+    chosen = [Listed(key, 0) for key in keys if key.startswith(prefix)]
     for start in range(0, len(chosen), PAGE):
         yield chosen[start : start + PAGE]
 
@@ -186,6 +200,13 @@ def placement() -> None:
 @click.option("--chunk-bytes", required=True, type=click.IntRange(1), help="RGW's rgw_max_chunk_size.")
 @click.option("--interval", default=3.0, show_default=True, type=click.FloatRange(0.1), help="Seconds between looks.")
 @click.option("--python", default="/usr/bin/python3", show_default=True, help="The Python with Ceph's bindings.")
+@click.option(
+    "--layouts-socket",
+    default="/run/appliance-layouts/socket",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where `appliance placement read-layouts` listens.",
+)
 def serve(
     listen: str,
     port: int,
@@ -198,6 +219,7 @@ def serve(
     chunk_bytes: int,
     interval: float,
     python: str,
+    layouts_socket: Path,
 ) -> None:
     """Serve the cluster's map over HTTP until stopped."""
     import asyncio
@@ -206,6 +228,7 @@ def serve(
     from appliance.placement.buckets import Gateway, Keys
     from appliance.placement.cluster import Access, Monitors
     from appliance.placement.keeper import Keeper
+    from appliance.placement.layouts import Layouts, Reader
     from appliance.placement.service import Service
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # the journal adds time and name
@@ -223,8 +246,25 @@ def serve(
     except PlacementError as error:
         raise click.ClickException(str(error)) from error
     access = Access(ceph_id, conf, keyring, python)
-    service = Service(Keeper(Monitors(access), Gateway(s3_endpoint, keys, pools), chunk_bytes), interval)
+    keeper = Keeper(Monitors(access), Gateway(s3_endpoint, keys, pools), chunk_bytes)
+    service = Service(keeper, Layouts(Reader(layouts_socket), pools), interval)
     try:
         asyncio.run(service.run(listen, port))
     except OSError as error:
         raise click.ClickException(f"cannot listen on {listen}:{port}: {error.strerror}") from error
+
+
+@placement.command("read-layouts")
+@click.option("--ceph-id", default="layouts", show_default=True, help="Ceph user, without `client.`.")
+@click.option("--conf", default="/etc/ceph/ceph.conf", show_default=True)
+@click.option("--keyring", required=True, help="The Ceph user's key.")
+@click.option("--python", default="/usr/bin/python3", show_default=True, help="The Python with Ceph's bindings.")
+def read_layouts(ceph_id: str, conf: str, keyring: str, python: str) -> None:
+    """Hand out objects' manifests on standard input and output, as a unit behind a socket does."""
+    script = Path(__file__).with_name("reader.py")
+    options = ["--id", ceph_id, "--conf", conf, "--keyring", keyring, "--timeout", "10"]
+    try:
+        # Another Python takes this one's place: Ceph's bindings are compiled for that. -I as in cluster.Monitors.
+        os.execv(python, [python, "-I", str(script), *options])  # noqa: S606
+    except OSError as error:
+        raise click.ClickException(f"{python}: {error.strerror}") from error

@@ -7,15 +7,16 @@ import json
 import threading
 import time
 import urllib.parse
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from appliance.placement.errors import MapError, PlacementUnavailable
+from appliance.placement.exchange import Answer, ask
+from appliance.placement.layout import Layout
 from appliance.placement.map import PlacementMap
 
 URL_VARIABLE = "APPLIANCE_PLACEMENT_URL"
-MAX_BYTES = 256 * 2**20  # of JSON; a million placement groups of three replicas take some 20 MB
+SLOW = 10  # times the timeout that a whole answer may take
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class MapClient:
     one thread asks, others get the map that there is. When the service does not answer, the last map stands in for
     ``max_stale`` seconds: an old map costs a few remote reads, none at all makes all reads random. After a failure
     the service is left alone for ``retry_after`` seconds, so that a caller in a hurry pays the timeout once.
+
+    A map of the same cluster with a smaller epoch than the one held is what a service that lags behind sends, or one
+    that was given an old map. It is not taken until the newer one has become too old.
     """
 
     def __init__(
@@ -44,7 +48,7 @@ class MapClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = url
-        self._host, self._port, self._path = _taken_apart(url)
+        self._host, self._port, self._root = _taken_apart(url)
         self._timeout, self._max_age, self._max_stale, self._retry_after = timeout, max_age, max_stale, retry_after
         self._clock = clock
         self._held: _Held | None = None
@@ -82,7 +86,7 @@ class MapClient:
         now = self._clock()
         if now - held.checked >= self._max_age:
             return False
-        return bucket is None or bucket in held.map.buckets or now - self._absent.get(bucket, -1e9) < self._max_age
+        return bucket is None or held.map.holds(bucket) or now - self._absent.get(bucket, -1e9) < self._max_age
 
     def _fallback(self, held: _Held, why: PlacementUnavailable | None = None) -> PlacementMap:
         age = self._clock() - held.checked
@@ -105,27 +109,52 @@ class MapClient:
             raise reason from error
         self._failed = None
         self._held = fetched
-        if bucket is not None and bucket not in fetched.map.buckets:
-            self._absent = {**self._absent, bucket: fetched.checked}
+        if bucket is not None and not fetched.map.holds(bucket):
+            young = {name: at for name, at in self._absent.items() if fetched.checked - at < self._max_age}
+            self._absent = {**young, bucket: fetched.checked}
         return fetched
 
     def _fetch(self, held: _Held | None, bucket: str | None) -> _Held:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
         if held is not None and held.etag:
             headers["If-None-Match"] = held.etag
-        path = self._path + ("?" + urllib.parse.urlencode({"bucket": bucket}) if bucket is not None else "")
+        path = "/v1/map" + ("?" + urllib.parse.urlencode({"bucket": bucket}) if bucket is not None else "")
+        answer = self._asked("GET", path, headers)
+        if answer.status == http.client.NOT_MODIFIED and held is not None:
+            return _Held(held.map, held.etag, self._clock())
+        fetched = PlacementMap.from_json(_good(answer).parsed())
+        if held is not None and self._is_older(fetched, held):
+            raise MapError(f"its map is of epoch {fetched.epoch}, and it gave epoch {held.map.epoch} before")
+        return _Held(fetched, answer.etag, self._clock())
+
+    def _is_older(self, fetched: PlacementMap, held: _Held) -> bool:
+        if self._clock() - held.checked > self._max_stale:
+            return False  # no newer one came for so long that the cluster itself must have been set back
+        return fetched.cluster == held.map.cluster and fetched.epoch < held.map.epoch
+
+    def layouts(self, bucket: str, objects: Sequence[tuple[str, str, str]]) -> list[Layout | None]:
+        """Return the layout of each object, named by key, version id (or empty) and etag; None where it is unknown.
+
+        Of a thousand objects at most. Asks every time: whoever needs a layout again remembers it by the etag, as
+        ``Ranges`` does. Raises ``PlacementUnavailable``.
+        """
+        body = json.dumps({"bucket": bucket, "objects": [list(entry) for entry in objects]}).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        try:
+            document = _good(self._asked("POST", "/v1/layouts", headers, body)).parsed()
+            listed = document.get("layouts") if isinstance(document, dict) else None
+            if not isinstance(listed, list) or len(listed) != len(objects):
+                raise MapError(f"it was asked for {len(objects)} layouts and sends something else")
+            return [_layout(entry, etag) for entry, (_, _, etag) in zip(listed, objects, strict=True)]
+        except (OSError, http.client.HTTPException, MapError) as error:
+            raise PlacementUnavailable(
+                f"the placement service at {self.url} gives no layouts: {_say(error)}"
+            ) from error
+
+    def _asked(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         try:
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            if response.status == http.client.NOT_MODIFIED and held is not None:
-                return _Held(held.map, held.etag, self._clock())
-            body = _body(response, time.monotonic() + 10 * self._timeout)
-            if response.status != http.client.OK:
-                raise MapError(
-                    f"it answered {response.status} {response.reason}: {body[:200].decode(errors='replace')}"
-                )
-            return _Held(PlacementMap.from_json(_parsed(body)), response.getheader("ETag"), self._clock())
+            return ask(connection, method, self._root + path, headers, body, SLOW * self._timeout)
         finally:
             connection.close()
 
@@ -140,34 +169,22 @@ def _taken_apart(url: str) -> tuple[str, int, str]:
         raise PlacementUnavailable(
             f"{url!r} is no address of a placement service; set {URL_VARIABLE} to something like http://head1:7600"
         )
-    return host, port or http.client.HTTP_PORT, parts.path.rstrip("/") + "/v1/map"
+    return host, port or http.client.HTTP_PORT, parts.path.rstrip("/")
 
 
-def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
-    body = bytearray()
-    while piece := response.read(2**20):
-        body += piece
-        if len(body) > MAX_BYTES:
-            raise MapError(f"it sends more than {MAX_BYTES} bytes, which is no map")
-        if time.monotonic() > deadline:  # the socket's timeout counts from byte to byte only
-            raise TimeoutError("it sends the map too slowly")
-    if response.getheader("Content-Encoding") == "gzip":
-        try:
-            unpacker = zlib.decompressobj(wbits=31)
-            plain = unpacker.decompress(bytes(body), MAX_BYTES)
-        except zlib.error as error:
-            raise MapError(f"its gzip is damaged ({error})") from error
-        if not unpacker.eof:
-            raise MapError("its gzip ends too soon")
-        return plain
-    return bytes(body)
+def _good(answer: Answer) -> Answer:
+    if answer.status != http.client.OK:
+        raise MapError(f"it answered {answer.status} {answer.reason}: {answer.body[:200].decode(errors='replace')}")
+    return answer
 
 
-def _parsed(body: bytes) -> object:
+def _layout(document: object, etag: str) -> Layout | None:
+    """Return one layout of an answer; one that contradicts itself, or is another object's, is as good as none."""
     try:
-        return json.loads(body)
-    except ValueError as error:
-        raise MapError(f"its answer is no JSON ({error})") from error
+        layout = None if document is None else Layout.from_json(document)
+    except MapError:
+        return None
+    return layout if layout is not None and layout.etag == etag.strip('"') else None
 
 
 def _say(error: Exception) -> str:

@@ -161,12 +161,15 @@ def make_table(dump: Mapping[str, Any], tree: Mapping[str, Any], groups: Any, po
         cluster=str(dump["fsid"]),
         osds=osds,
         addresses=addresses,
-        pools={number: _pool(entry, rows[number]) for number, entry in wanted.items()},
+        pools={
+            number: _pool(entry, rows[number], dump.get("erasure_code_profiles", {}))
+            for number, entry in wanted.items()
+        },
         asked=frozenset(pool_names),
     )
 
 
-def _pool(entry: Mapping[str, Any], rows: Mapping[int, list[int]]) -> Pool:
+def _pool(entry: Mapping[str, Any], rows: Mapping[int, list[int]], profiles: Mapping[str, Any]) -> Pool:
     name, pg_num = entry["pool_name"], int(entry["pg_num"])
     if int(entry["object_hash"]) != 2:  # CEPH_STR_HASH_RJENKINS in src/include/ceph_hash.h
         raise ClusterError(f"pool {name!r} hashes by method {entry['object_hash']}; only rjenkins (2) is known here")
@@ -178,7 +181,9 @@ def _pool(entry: Mapping[str, Any], rows: Mapping[int, list[int]]) -> Pool:
     for pg in range(pg_num):
         acting[pg, : len(rows[pg])] = rows[pg]
     # Type 3 is erasure (src/osd/osd_types.h, pg_pool_t::TYPE_ERASURE); 1 is replicated; no other is in use.
-    return Pool(id=int(entry["pool"]), name=name, erasure=int(entry["type"]) == 3, pg_num=pg_num, acting=acting)
+    erasure = int(entry["type"]) == 3
+    shards = int(profiles[entry["erasure_code_profile"]]["k"]) if erasure else 1
+    return Pool(int(entry["pool"]), name, erasure, pg_num, acting, shards)
 
 
 def _primary_first(acting: list[int], primary: int, osds: Mapping[int, str]) -> list[int]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from appliance.placement.buckets import FoundBucket, Gateway
 from appliance.placement.cluster import Monitors, Table, read_epoch, read_table
 from appliance.placement.errors import ClusterError, PlacementUnavailable
-from appliance.placement.map import Bucket, PlacementMap
+from appliance.placement.map import Bucket, PlacementMap, plain_name
 
 MAX_ABSENT = 1000  # names looked for in vain that are remembered: whoever asks for more is guessing
 
@@ -84,6 +84,7 @@ class Keeper:
 
     def find(self, bucket: str) -> None:
         """Look for a bucket that the map does not hold, unless that name was looked for just now."""
+        bucket = plain_name(bucket)
         with self._lock:
             now = self.clock()
             self._absent = {name: at for name, at in self._absent.items() if now - at < self.pace.absent}
@@ -95,7 +96,7 @@ class Keeper:
 
     def holds(self, bucket: str) -> bool:
         """Say whether the map that would be sent now holds a bucket."""
-        return self.packed is not None and bucket in self.packed.map.buckets
+        return self.packed is not None and self.packed.map.holds(bucket)
 
     def current(self) -> Packed:
         """Return the map to send, or raise ``PlacementUnavailable`` as long as none could be made."""
@@ -121,9 +122,7 @@ class Keeper:
         return failure
 
     def _read_buckets(self) -> None:
-        names = {
-            name for name in self.gateway.names() if "/" not in name
-        }  # tenants' buckets have the form tenant/bucket
+        names = set(self.gateway.names())
         known = {name: bucket for name, bucket in self._found.items() if name in names}
         fresh = sorted(names - known.keys())
         for name in [*fresh, *list(known)[: self.pace.confirm]]:
@@ -157,7 +156,7 @@ class Keeper:
         for name, found in self._found.items():
             pool = table.pool_named(found.pool_name)
             if pool is not None:
-                buckets[name] = Bucket(found.marker, pool, found.placement)
+                buckets[name] = Bucket(found.marker, pool, found.placement, found.versioned)
         cluster_map = PlacementMap(
             epoch=table.epoch,
             cluster=table.cluster,

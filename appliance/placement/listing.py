@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.placement.errors import PlacementError
+from appliance.placement.map import STANDARD
 from appliance.placement.site import credentials_of, setting
 
 
@@ -17,11 +18,23 @@ class ListingError(PlacementError):
 
 @dataclass(frozen=True)
 class Listed:
-    """An object of a listing. ``in_parts``: it was uploaded in parts, which lie in RADOS objects of their own."""
+    """What S3 says of an object: enough to know whether its name tells where it lies, and to ask where if not.
+
+    ``version`` is empty where the bucket keeps none. ``modified`` tells two uploads of the same content apart, which
+    have the same etag and lie in different places. All but key and bytes are empty where nobody asked S3.
+    """
 
     key: str
     bytes: int
-    in_parts: bool
+    etag: str = ""
+    version: str = ""
+    storage_class: str = STANDARD
+    modified: str = ""
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether it was uploaded in parts, which lie in RADOS objects of their own."""
+        return "-" in self.etag  # a dash and the number of parts; all other etags are an MD5
 
 
 def parse_url(url: str) -> tuple[str, str]:
@@ -33,8 +46,10 @@ def parse_url(url: str) -> tuple[str, str]:
     return bucket, prefix
 
 
-def list_objects(bucket: str, prefix: str) -> Iterator[list[Listed]]:
+def list_objects(bucket: str, prefix: str, versions: bool = False) -> Iterator[list[Listed]]:
     """Yield the objects whose keys begin with ``prefix``, in the order of their keys, up to 1,000 at a time.
+
+    With ``versions`` the latest versions are listed, with their ids, which a plain listing does not tell.
 
     Endpoint and keys are those of the environment (``AWS_ENDPOINT_URL``, ``AWS_SHARED_CREDENTIALS_FILE`` and the
     other variables that all S3 clients know); an operator on a machine of the facility, who has none, gets the
@@ -60,8 +75,10 @@ def list_objects(bucket: str, prefix: str) -> Iterator[list[Listed]]:
         session.set_config_variable("credentials_file", str(own_keys))
     try:
         client = session.create_client("s3", region_name=region, endpoint_url=endpoint, config=settings)
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            yield [_listed(entry) for entry in page.get("Contents", [])]
+        listing = client.get_paginator("list_object_versions" if versions else "list_objects_v2")
+        for page in listing.paginate(Bucket=bucket, Prefix=prefix):
+            entries = page.get("Versions" if versions else "Contents", [])
+            yield [_listed(entry) for entry in entries if entry.get("IsLatest", True)]
     except botocore.exceptions.ClientError as error:
         raise ListingError(_refusal(bucket, error.response.get("Error", {}))) from error
     except botocore.exceptions.NoCredentialsError as error:
@@ -74,8 +91,14 @@ def list_objects(bucket: str, prefix: str) -> Iterator[list[Listed]]:
 
 
 def _listed(entry: dict[str, Any]) -> Listed:
-    # The ETag of an object uploaded in parts ends in a dash and their number; all other ETags are an MD5.
-    return Listed(entry["Key"], entry["Size"], "-" in entry.get("ETag", ""))
+    return Listed(
+        key=entry["Key"],
+        bytes=entry["Size"],
+        etag=entry.get("ETag", "").strip('"'),
+        version=entry.get("VersionId", ""),
+        storage_class=entry.get("StorageClass", STANDARD),
+        modified=str(entry.get("LastModified", "")),
+    )
 
 
 def _refusal(bucket: str, error: dict[str, str]) -> str:

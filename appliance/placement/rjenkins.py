@@ -31,7 +31,8 @@ _TAIL_MASKS: Words = np.array(
 )
 
 
-def _mix_scalar(a: int, b: int, c: int) -> tuple[int, int, int]:
+def mix_scalar(a: int, b: int, c: int) -> tuple[int, int, int]:
+    """Return a single state mixed."""
     for right, left, last in _SHIFTS:
         a = (a - b - c & _MASK32) ^ (c >> right)
         b = (b - c - a & _MASK32) ^ (a << left & _MASK32)
@@ -39,7 +40,7 @@ def _mix_scalar(a: int, b: int, c: int) -> tuple[int, int, int]:
     return a, b, c
 
 
-def _mix(a: Words, b: Words, c: Words, scratch: Words) -> None:
+def mix(a: Words, b: Words, c: Words, scratch: Words) -> None:
     """Mix the states in place; ``scratch`` is as long as they are, and only spares an allocation a step."""
     for right, left, last in _SHIFTS:
         a -= b
@@ -102,7 +103,7 @@ def _hash_batch(names: Sequence[str], glue: str, state: tuple[int, int, int], do
         a[part] += words[:, 0]
         b[part] += words[:, 1]
         c[part] += words[:, 2]
-        _mix(a[part], b[part], c[part], scratch[part])
+        mix(a[part], b[part], c[part], scratch[part])
         first = last
     hashes = np.empty_like(c)
     hashes[order] = c
@@ -120,19 +121,25 @@ def hash_names(names: Sequence[str], prefix: str = "") -> Words:
     cut = len(prefix_bytes) - len(prefix_bytes) % BLOCK
     while cut > 0 and not _is_boundary(prefix_bytes, cut):
         cut -= BLOCK
-    a, b, c = GOLDEN_RATIO, GOLDEN_RATIO, 0
-    for at in range(0, cut, BLOCK):
-        block = prefix_bytes[at : at + BLOCK]
-        a = a + int.from_bytes(block[0:4], "little") & _MASK32
-        b = b + int.from_bytes(block[4:8], "little") & _MASK32
-        c = c + int.from_bytes(block[8:12], "little") & _MASK32
-        a, b, c = _mix_scalar(a, b, c)
+    state = state_after(prefix_bytes[:cut])
     glue = prefix_bytes[cut:].decode()
     hashes = np.empty(len(names), dtype=np.uint32)
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
-        hashes[start : start + len(batch)] = _hash_batch(batch, glue, (a, b, c), cut)
+        hashes[start : start + len(batch)] = _hash_batch(batch, glue, state, cut)
     return hashes
+
+
+def state_after(blocks: bytes) -> tuple[int, int, int]:
+    """Return the state after whole blocks of bytes at the beginning of a name."""
+    a, b, c = GOLDEN_RATIO, GOLDEN_RATIO, 0
+    for at in range(0, len(blocks), BLOCK):
+        block = blocks[at : at + BLOCK]
+        a = a + int.from_bytes(block[0:4], "little") & _MASK32
+        b = b + int.from_bytes(block[4:8], "little") & _MASK32
+        c = c + int.from_bytes(block[8:12], "little") & _MASK32
+        a, b, c = mix_scalar(a, b, c)
+    return a, b, c
 
 
 def _is_boundary(text: bytes, at: int) -> bool:

@@ -1,7 +1,9 @@
 """The placement service: the map over HTTP, for schedulers and notebooks, and its metrics for operators.
 
 ``GET /v1/map``: the map as JSON, with an ETag; ``?bucket=NAME`` makes the service look for a bucket that it does not
-know yet. ``GET /healthz``: 200 while the map is confirmed, 503 and why otherwise. ``GET /metrics``: Prometheus text.
+know yet. ``POST /v1/layouts``: of which RADOS objects the named S3 objects are made (see ``layouts.wanted`` for the
+request), as ``{"layouts": [layout or null, …]}``. ``GET /healthz``: 200 while the map is confirmed, 503 and why
+otherwise. ``GET /metrics``: Prometheus text.
 """
 
 from __future__ import annotations
@@ -22,8 +24,11 @@ from tornado.netutil import bind_sockets
 
 from appliance.placement.errors import PlacementUnavailable
 from appliance.placement.keeper import Keeper
+from appliance.placement.layout import Layout
+from appliance.placement.layouts import Layouts, Wanted, wanted
 
 LOG = logging.getLogger(__name__)
+MAX_REQUEST = 16 * 2**20  # bytes; a thousand keys, each escaped for JSON, fit
 RETRY_AFTER = "2"  # seconds, for clients that come before the first map
 
 
@@ -32,6 +37,7 @@ class Service:
     """A keeper with its HTTP face. ``interval``: seconds between two looks at the cluster."""
 
     keeper: Keeper
+    layouts: Layouts
     interval: float = 3.0
     stale_after: float = 60.0  # seconds without an answer of the cluster that /healthz forgives
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -39,10 +45,17 @@ class Service:
     def __post_init__(self) -> None:
         # One thread: the cluster is asked one question at a time, however many requests come in.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="cluster")
+        # Another for layouts: objects that cannot be read must not keep the map from being refreshed.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="layouts")
 
     def application(self) -> tornado.web.Application:
-        """Return the three pages."""
-        pages = [("/v1/map", MapPage), ("/healthz", HealthPage), ("/metrics", MetricsPage)]
+        """Return the pages."""
+        pages = [
+            ("/v1/map", MapPage),
+            ("/v1/layouts", LayoutsPage),
+            ("/healthz", HealthPage),
+            ("/metrics", MetricsPage),
+        ]
         return tornado.web.Application(
             [(path, page, {"service": self}) for path, page in pages], log_function=self._count
         )
@@ -51,9 +64,16 @@ class Service:
         """Look for a bucket, without holding up other requests."""
         await asyncio.get_running_loop().run_in_executor(self._worker, self.keeper.find, bucket)
 
+    async def read(self, bucket: str, objects: list[Wanted]) -> list[Layout | None]:
+        """Return objects' layouts, without holding up other requests."""
+        if not self.keeper.holds(bucket):
+            await self.find(bucket)
+        loop, cluster_map = asyncio.get_running_loop(), self.keeper.current().map
+        return await loop.run_in_executor(self._reader, self.layouts.read, cluster_map, bucket, objects)
+
     async def run(self, address: str, port: int) -> None:
         """Serve until SIGTERM or SIGINT; raises ``OSError`` if the address cannot be bound."""
-        server = tornado.httpserver.HTTPServer(self.application())
+        server = tornado.httpserver.HTTPServer(self.application(), max_body_size=MAX_REQUEST)
         server.add_sockets(bind_sockets(port, address))
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -75,9 +95,11 @@ class Service:
         self.close()
 
     def close(self) -> None:
-        """End the thread and the connection to the cluster."""
+        """End the threads and the connections to the cluster."""
         self._worker.shutdown()
+        self._reader.shutdown()
         self.keeper.monitors.close()
+        self.layouts.reader.close()
 
     def _count(self, handler: tornado.web.RequestHandler) -> None:
         self.answers[type(handler).__name__, handler.get_status()] += 1
@@ -122,6 +144,25 @@ class MapPage(Page):
             self.finish(packed.body)
 
 
+class LayoutsPage(Page):
+    """Layouts of named objects."""
+
+    async def post(self) -> None:
+        self.set_header("Content-Type", "application/json")
+        try:
+            bucket, objects = wanted(json.loads(self.request.body))
+            found = await self.service.read(bucket, objects)
+        except (ValueError, RecursionError) as error:
+            self.set_status(400)
+            self.finish(json.dumps({"error": str(error)}))
+        except PlacementUnavailable as error:
+            self.set_status(503)
+            self.set_header("Retry-After", RETRY_AFTER)
+            self.finish(json.dumps({"error": str(error)}))
+        else:
+            self.finish(json.dumps({"layouts": [layout and layout.to_json() for layout in found]}))
+
+
 class HealthPage(Page):
     """Whether the map can be trusted."""
 
@@ -131,7 +172,8 @@ class HealthPage(Page):
         self.set_status(200 if healthy else 503)
         self.set_header("Content-Type", "application/json")
         epoch = keeper.packed.map.epoch if keeper.packed else None
-        self.finish(json.dumps({"healthy": healthy, "epoch": epoch, "age_seconds": age, "failure": keeper.failure}))
+        failures = {"failure": keeper.failure, "layouts_failure": self.service.layouts.failure}
+        self.finish(json.dumps({"healthy": healthy, "epoch": epoch, "age_seconds": age, **failures}))
 
 
 class MetricsPage(Page):
@@ -157,6 +199,8 @@ class MetricsPage(Page):
             metric("age_seconds", "gauge", "Seconds since the cluster confirmed the map.", ("", age))
         metric("refresh_seconds", "gauge", "Duration of the last look at the cluster.", ("", keeper.seconds))
         metric("failures_total", "counter", "Looks at the cluster that failed.", ("", keeper.failures))
+        counts = [(f'{{result="{result}"}}', count) for result, count in self.service.layouts.counts.items()]
+        metric("layouts_total", "counter", "Objects whose layout was asked for.", *counts)
         answers = sorted(self.service.answers.items())
         samples = [(f'{{page="{page}",status="{status}"}}', count) for (page, status), count in answers]
         metric("answers_total", "counter", "Answers to clients.", *samples)

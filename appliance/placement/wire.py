@@ -37,11 +37,17 @@ def encode(cluster_map: PlacementMap) -> dict[str, object]:
                 "type": "erasure" if pool.erasure else "replicated",
                 "pg_num": pool.pg_num,
                 "acting": pool.acting.tolist(),
+                "data_shards": pool.data_shards,
             }
             for pool in cluster_map.pools.values()
         ],
         "buckets": {
-            name: {"marker": bucket.marker, "pool": bucket.pool, "placement": bucket.placement}
+            name: {
+                "marker": bucket.marker,
+                "pool": bucket.pool,
+                "placement": bucket.placement,
+                "versioned": bucket.versioned,
+            }
             for name, bucket in cluster_map.buckets.items()
         },
     }
@@ -78,6 +84,7 @@ def decode(document: object) -> PlacementMap:
             marker=_text(entry.get("marker"), f"{where}.marker"),
             pool=_known(_whole(entry.get("pool"), f"{where}.pool", 0), pools, f"{where}.pool", "pools"),
             placement=_text(entry.get("placement"), f"{where}.placement"),
+            versioned=_flag(entry.get("versioned", False), f"{where}.versioned"),
         )
     return PlacementMap(
         epoch=_whole(top.get("epoch"), "epoch", 1),
@@ -101,6 +108,7 @@ def _pool(entry: Mapping[str, Any], where: str, osds: Mapping[int, str]) -> Pool
         erasure=kind == "erasure",
         pg_num=pg_num,
         acting=_acting(entry.get("acting"), pg_num, f"{where}.acting", osds),
+        data_shards=_whole(entry.get("data_shards", 1), f"{where}.data_shards", 1, MAX_SIZE),
     )
 
 
@@ -139,6 +147,12 @@ def _text(value: object, where: str) -> str:
 def _whole(value: object, where: str, least: int, most: int = 2**63 - 1) -> int:
     if type(value) is not int or not least <= value <= most:
         raise MapError(f"{where} is {_shown(value)}, not a whole number from {least} to {most}")
+    return value
+
+
+def _flag(value: object, where: str) -> bool:
+    if type(value) is not bool:
+        raise MapError(f"{where} is {_shown(value)}, not true or false")
     return value
 
 

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import random
 import shlex
-import subprocess
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from placement_rack import BUCKET, DELETE, HEAD, MIB, PORT, PUT, S3, STORE, osd_map, python, service_url, ssh, where
 
 from appliance.placement import MapClient, PlacementMap
 from appliance.placement.rjenkins import hash_names, stable_mod
-
-HEAD, STORE = "head1", "store1"
-BUCKET = "alice"
-MIB = 2**20
-HEAD_PYTHON = "/opt/appliance/analysis/bin/python"
 
 # Keys that a name, a shell, a URL or an encoding may stumble over.
 AWKWARD = [
@@ -65,63 +58,16 @@ AWKWARD = [
 
 
 def many_keys() -> list[str]:
-    """Return the awkward keys, two thousand of a Zarr array's, and five hundred made at random."""
+    """Return the awkward keys, eight thousand of a Zarr array's, and two thousand made at random."""
     chooser = random.Random(7)  # the same keys on every run
     letters = "abcXYZ019 _-/.%+äßéЖ日😀"
-    made = {"".join(chooser.choices(letters, k=chooser.randint(1, 60))) for _ in range(500)}
+    made = {"".join(chooser.choices(letters, k=chooser.randint(1, 60))) for _ in range(2000)}
     return [
         *AWKWARD,
-        *(f"era5/sst/c/{t}/{y}/{x}" for t in range(20) for y in range(10) for x in range(10)),
+        *(f"era5/sst/c/{t}/{y}/{x}" for t in range(80) for y in range(10) for x in range(10)),
         *sorted(made),
     ]
 
-
-def ssh_config() -> str:
-    """Return the file that tells ssh how to reach the rack's machines."""
-    state = Path(os.environ.get("APPLIANCE_STATE", "/var/lib/appliance"))
-    return str(state / "racks" / os.environ.get("APPLIANCE_RACK", "rack") / "ssh_config")
-
-
-def ssh(host: str, command: str, stdin: bytes = b"", expect: int = 0) -> str:
-    """Run a shell command on a machine of the rack and return its output."""
-    words = ["ssh", "-F", ssh_config(), host, command]
-    done = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=180)
-    assert done.returncode == expect, f"{command!r} on {host}: {done.returncode}: {done.stderr.decode()}"
-    return done.stdout.decode()
-
-
-def python(host: str, interpreter: str, source: str, argument: object) -> Any:
-    """Run Python source on a machine, with ``argument`` as its JSON argument, and return the JSON that it prints."""
-    # The argument goes through standard input: thousands of keys are too long for a command line.
-    whole = f"import json\nargument = json.loads({json.dumps(json.dumps(argument))})\n{source}"
-    return json.loads(ssh(host, f"{interpreter} -", whole.encode()))
-
-
-def where(url: str, *options: str, keys: list[str] | None = None) -> list[dict[str, Any]]:
-    """Run ``appliance where --json`` on the head and return its lines."""
-    environment = (
-        f"APPLIANCE_PLACEMENT_URL=http://{HEAD}:7600 AWS_ENDPOINT_URL=http://127.0.0.1:7481 "
-        f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/{BUCKET}"
-    )
-    arguments = [url, "--json", *options, *(["--null", "--keys-from", "-"] if keys else [])]
-    stdin = "\0".join([*(keys or []), ""]).encode()
-    out = ssh(HEAD, f"{environment} /opt/appliance/analysis/bin/appliance where {shlex.join(arguments)}", stdin)
-    return [json.loads(line) for line in out.splitlines()]
-
-
-# Asks the monitors what `ceph osd map POOL NAME` asks them, over one connection.
-OSD_MAP = """
-import rados
-answers = []
-with rados.Rados(conffile="/etc/ceph/ceph.conf", name="client.admin") as cluster:
-    for name in argument["names"]:
-        command = {"prefix": "osd map", "pool": argument["pool"], "object": name, "format": "json"}
-        # The monitors do not join the two halves of an escaped emoji, so nothing is escaped.
-        code, out, status = cluster.mon_command(json.dumps(command, ensure_ascii=False), b"")
-        assert code == 0, status
-        answers.append(json.loads(out))
-print(json.dumps(answers))
-"""
 
 # Reads which objects lie in each placement group. (`rados --pgid … ls` ends at the first object that has a locator: it
 # takes that one's name for its place, and so for another group's.)
@@ -149,42 +95,10 @@ with rados.Rados(conffile="/etc/ceph/ceph.conf", name="client.admin") as cluster
 print(json.dumps(sizes))
 """
 
-PUT = """
-import botocore.config, botocore.session
-style = botocore.config.Config(s3={"addressing_style": "path"})
-s3 = botocore.session.get_session().create_client("s3", region_name="us-east-1", config=style)
-for key, size in argument["objects"]:
-    s3.put_object(Bucket=argument["bucket"], Key=key, Body=b"x" * size)
-for key, parts in argument["in_parts"]:
-    upload = s3.create_multipart_upload(Bucket=argument["bucket"], Key=key)["UploadId"]
-    done = []
-    for number, size in enumerate(parts, 1):
-        part = s3.upload_part(Bucket=argument["bucket"], Key=key, UploadId=upload, PartNumber=number, Body=b"x" * size)
-        done.append({"ETag": part["ETag"], "PartNumber": number})
-    s3.complete_multipart_upload(
-        Bucket=argument["bucket"], Key=key, UploadId=upload, MultipartUpload={"Parts": done}
-    )
-print("null")
-"""
-
-DELETE = """
-import botocore.config, botocore.session
-style = botocore.config.Config(s3={"addressing_style": "path"})
-s3 = botocore.session.get_session().create_client("s3", region_name="us-east-1", config=style)
-for key in argument["keys"]:
-    s3.delete_object(Bucket=argument["bucket"], Key=key)
-print("null")
-"""
-
-S3 = f"AWS_ENDPOINT_URL=http://127.0.0.1:7481 AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/{BUCKET} {HEAD_PYTHON}"
-
 
 @pytest.fixture(scope="module")
 def url() -> str:
-    """Return the placement service's address as the control host sees it."""
-    shown = subprocess.run(["ssh", "-F", ssh_config(), "-G", HEAD], check=True, capture_output=True, text=True).stdout
-    options = dict(line.split(" ", 1) for line in shown.splitlines() if " " in line)
-    return f"http://{options['hostname']}:7600"
+    return service_url()
 
 
 @pytest.fixture(scope="module")
@@ -192,19 +106,14 @@ def cluster_map(url: str) -> PlacementMap:
     return MapClient(url).get(BUCKET)
 
 
-def osd_map(cluster_map: PlacementMap, names: list[str]) -> list[dict[str, Any]]:
-    """Return `ceph osd map` of each name in the bucket's pool."""
-    pool = cluster_map.pool_of(BUCKET).name
-    answers: list[dict[str, Any]] = python(STORE, "/usr/bin/python3", OSD_MAP, {"pool": pool, "names": names})
-    return answers
-
-
 def test_thousands_of_keys_are_placed_as_ceph_osd_map_says(cluster_map: PlacementMap) -> None:
     keys = many_keys()
-    assert len(keys) >= 2_500
+    assert len(keys) >= 10_000
     records = where(f"s3://{BUCKET}", keys=keys)
     assert [record["key"] for record in records] == keys
-    asked = osd_map(cluster_map, [record.get("locator", record["rados_name"]) for record in records])
+    asked = osd_map(
+        cluster_map.pool_of(BUCKET).name, [record.get("locator", record["rados_name"]) for record in records]
+    )
     for record, answer in zip(records, asked, strict=True):
         assert record["pgid"] == answer["pgid"], record["key"]
         hosts = [cluster_map.osds[osd] for osd in answer["acting"]]
@@ -266,7 +175,7 @@ def test_an_underscore_in_front_places_by_the_locator(cluster_map: PlacementMap,
         assert set_by_rgw[record["rados_name"]] == record.get("locator"), record["key"]
     escaped = [record for record in records if "locator" in record]
     assert len(escaped) == sum(key.startswith("_") for key in AWKWARD)
-    asked = osd_map(cluster_map, [record["locator"] for record in escaped])
+    asked = osd_map(cluster_map.pool_of(BUCKET).name, [record["locator"] for record in escaped])
     for record, answer in zip(escaped, asked, strict=True):
         assert record["pgid"] == answer["pgid"], record["key"]
     objects = [(record["rados_name"], record["locator"]) for record in escaped]
@@ -278,7 +187,9 @@ def test_where_says_which_objects_are_not_whole(uploaded: str) -> None:
     records = {record["key"].removeprefix(uploaded): record for record in where(f"s3://{BUCKET}/{uploaded}")}
     assert records["one chunk"]["whole"] is True
     assert records["more than a chunk"]["whole"] is False
+    assert [piece["bytes"] for piece in records["more than a chunk"]["pieces"]] == [64 * MIB, 1]
     assert records["in parts"]["whole"] is False
+    assert [piece["bytes"] for piece in records["in parts"]["pieces"]] == [5 * MIB, MIB]
     assert records["one chunk"]["bytes"] == 64 * MIB
 
 
@@ -329,7 +240,7 @@ def test_the_services_keys_read_the_map_and_buckets_records_and_no_data() -> Non
     ssh(HEAD, f"ceph {ceph} osd set noout", expect=13)
     ssh(HEAD, f"ceph {ceph} auth ls", expect=13)
     listing = (
-        f"APPLIANCE_PLACEMENT_URL=http://{HEAD}:7600 AWS_ENDPOINT_URL=http://127.0.0.1:7481 "
+        f"APPLIANCE_PLACEMENT_URL=http://{HEAD}:{PORT} AWS_ENDPOINT_URL=http://127.0.0.1:7481 "
         f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/placement.s3 /opt/appliance/analysis/bin/appliance where"
     )
     assert "may not list bucket" in ssh(HEAD, f"{listing} s3://{BUCKET} 2>&1", expect=1)

@@ -26,6 +26,7 @@ class Server:
     body: bytes = BODY
     headers: dict[str, str] = field(default_factory=lambda: {"ETag": '"42-a"'})
     delay: float = 0.0
+    trickle: float = 0.0  # seconds between two bytes of the body
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
 
@@ -59,7 +60,11 @@ def server() -> Iterator[Server]:
                 self.send_header(name, value)
             self.end_headers()
             if not unchanged:
-                self.wfile.write(told.body)
+                for at in range(len(told.body)) if told.trickle else ():
+                    self.wfile.write(told.body[at : at + 1])
+                    time.sleep(told.trickle)
+                if not told.trickle:
+                    self.wfile.write(told.body)
 
         def log_message(self, *_: Any) -> None:
             """Keep the test's output clean."""
@@ -140,6 +145,18 @@ def _mute(server: Server) -> None:
     server.delay = 1.0
 
 
+def _slow(server: Server) -> None:
+    server.trickle = 0.05  # faster than the timeout, and a quarter of a minute for the whole
+
+
+def _nested(server: Server) -> None:
+    server.body = b"[" * 1_000_000
+
+
+def _older(server: Server) -> None:
+    server.body = json.dumps({**document(), "epoch": 41}).encode()
+
+
 FAULTS: list[tuple[Callable[[Server], None], str]] = [
     (_truncated, "no JSON"),
     (_garbage, "no JSON"),
@@ -148,13 +165,16 @@ FAULTS: list[tuple[Callable[[Server], None], str]] = [
     (_lying, "osds does not hold"),
     (_not_ready, "answered 503 .*no map yet: no monitors"),
     (_mute, "timed out"),
+    (_slow, "not done in 0.5 s"),
+    (_nested, "no JSON"),
 ]
 
 
 @pytest.mark.parametrize(("fault", "message"), FAULTS, ids=[fault.__name__[1:] for fault, _ in FAULTS])
 def test_a_bad_answer_is_no_map_and_an_old_map_stands_in(
-    server: Server, clock: Clock, fault: Callable[[Server], None], message: str
+    server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Server], None], message: str
 ) -> None:
+    monkeypatch.setattr("appliance.placement.client.SLOW", 0.5 / 0.3)
     client = MapClient(server.url, timeout=0.3, max_age=5, max_stale=60, clock=clock)
     held = client.get()
     server.headers = {"ETag": '"43-b"'}
@@ -166,6 +186,26 @@ def test_a_bad_answer_is_no_map_and_an_old_map_stands_in(
     clock.now += 60
     with pytest.raises(PlacementUnavailable, match="epoch 42 was confirmed 70 s ago, which is too old"):
         client.get()
+
+
+def test_a_map_older_than_the_one_held_is_not_taken_until_that_has_become_too_old(server: Server, clock: Clock) -> None:
+    client = MapClient(server.url, max_age=5, max_stale=60, retry_after=2, clock=clock)
+    held = client.get()
+    server.headers = {"ETag": '"41-b"'}
+    _older(server)
+    clock.now += 10
+    assert client.get() is held
+    clock.now += 60
+    assert client.get().epoch == 41, "the cluster was set back; waiting for its old epoch would take for ever"
+
+
+def test_another_clusters_map_is_taken_whatever_its_epoch(server: Server, clock: Clock) -> None:
+    client = MapClient(server.url, max_age=5, clock=clock)
+    client.get()
+    server.headers = {"ETag": '"1-b"'}
+    server.body = json.dumps({**document(), "epoch": 1, "cluster": "another"}).encode()
+    clock.now += 5
+    assert client.get().epoch == 1
 
 
 def test_a_service_that_is_down_is_left_alone_for_a_while(server: Server, clock: Clock) -> None:

@@ -132,3 +132,10 @@ def test_garbage_in_any_field_is_refused_or_taken_for_what_it_says(field: str, g
     except MapError:
         return
     assert taken.to_json() == changed
+
+
+def test_keys_of_a_bucket_that_keeps_versions_have_no_hosts() -> None:
+    cluster_map = PlacementMap.from_json(document())
+    assert cluster_map.hosts("lab/kept", ["a", "b"]) == [(), ()]
+    assert cluster_map.hosts("lab:kept", ["a"]) == [()]
+    assert cluster_map.pool_of("lab:kept").name == "data"

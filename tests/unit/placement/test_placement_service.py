@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from recorded_cluster import RecordedCluster
+from recorded_cluster import DATA_POOLS, RecordedCluster
 
 from appliance.placement import MapClient
 from appliance.placement.buckets import Gateway, Keys, signed
 from appliance.placement.cluster import Access, Monitors
 from appliance.placement.errors import ClusterError
 from appliance.placement.keeper import Keeper, Pace
+from appliance.placement.layouts import Layouts, Reader
 from appliance.placement.service import Service
 
 CHUNK = 64 * 2**20
@@ -93,8 +94,8 @@ class Running:
 
 
 @pytest.fixture
-def running(keeper: Keeper) -> Iterator[Running]:
-    server = Running(Service(keeper, stale_after=60))
+def running(keeper: Keeper, tmp_path: Path) -> Iterator[Running]:
+    server = Running(Service(keeper, Layouts(Reader(tmp_path / "socket"), DATA_POOLS), stale_after=60))
     yield server
     server.stop()
 
@@ -276,19 +277,24 @@ def test_many_buckets_are_confirmed_by_turns(cluster: RecordedCluster, clock: Cl
     assert sorted(name for turn in turns for name in turn) == sorted(2 * [f"gateway_{name}" for name in "abcde"])
 
 
-def test_tenants_buckets_and_unknown_rules_are_left_out(
+def test_tenants_buckets_are_found_by_either_name_and_unknown_rules_are_left_out(
     keeper: Keeper, cluster: RecordedCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     record = cluster.read("gateway_buckets")["alice"]
     others = {
-        "lab/shared": {**record, "tenant": "lab"},
+        "lab/shared": {**record, "tenant": "lab", "versioning": "suspended", "marker": "lab.1"},
+        "other/shared": {**record, "tenant": "", "marker": "somebody else's"},
         "cold": {**record, "placement_rule": "default-placement/GLACIER"},
     }
     cluster.write("gateway_buckets", {"alice": record, **others})
     keeper.refresh()
-    assert set(keeper.current().map.buckets) == {"alice"}
-    keeper.find("lab/shared")
-    assert not keeper.holds("lab/shared"), "asked for by name it stays out too"
+    buckets = keeper.current().map.buckets
+    assert set(buckets) == {"alice", "lab/shared"}
+    assert buckets["lab/shared"].marker == "lab.1"
+    assert [bucket.versioned for bucket in buckets.values()] == [False, True]
+    assert keeper.holds("lab:shared")
+    keeper.find("cold")
+    assert not keeper.holds("cold"), "asked for by name it stays out too"
     assert "'default-placement/GLACIER'; run playbooks/placement.yml" in caplog.text
 
 
@@ -351,11 +357,12 @@ def test_half_a_picture_is_no_map(
 def test_an_erasure_coded_pool_is_told_as_such(keeper: Keeper, cluster: RecordedCluster) -> None:
     dump = cluster.read("mon_osd_dump")
     for pool in dump["pools"]:
-        pool["type"] = 3
+        pool.update(type=3, erasure_code_profile="default")
     cluster.write("mon_osd_dump", dump)
     keeper.refresh()
     cluster_map = keeper.current().map
     assert cluster_map.pool_of("alice").erasure
+    assert cluster_map.pool_of("alice").data_shards == 2, "the default profile's k"
     assert cluster_map.hosts("alice", ["x"]) == [()]
 
 

@@ -3,19 +3,20 @@
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import ceph_reference
-import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from example_map import MARKER, document
 
 from appliance.placement import PlacementMap, site
 from appliance.placement.cli import placement, where
+from appliance.placement.layout import Layout, Piece, Rule
 from appliance.placement.listing import Listed, ListingError, list_objects, parse_url
+from appliance.placement.ranges import simple_layout, tells_by_name
 from appliance.placement.where import Tally, notes, records
 
 MIB = 2**20
@@ -111,7 +112,7 @@ def test_an_erasure_coded_pool_names_no_hosts_and_says_why(service: str) -> None
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
-        (["s3://nobody", "--keys-from", "-"], {}, "has no bucket 'nobody'; it has: alice, archive, broken"),
+        (["s3://nobody", "--keys-from", "-"], {}, "has no bucket 'nobody'; it has: alice, archive, broken, lab/kept"),
         (["s3://alice/z", "--keys-from", "-"], {}, "no object's key begins with 'z' in bucket 'alice'"),
         (["alice/x"], {}, "write s3://BUCKET or s3://BUCKET/PREFIX"),
         (["http://alice/x"], {}, "write s3://BUCKET"),
@@ -146,10 +147,18 @@ def test_without_an_address_of_the_service_the_variable_is_named() -> None:
     assert "APPLIANCE_PLACEMENT_URL" in result.output
 
 
+def nothing_larger(cluster_map: PlacementMap, bucket: str, page: Sequence[Listed]) -> list[Layout | None]:
+    """Layouts of objects of one RADOS object each; nobody is asked for others."""
+    return [
+        simple_layout(cluster_map, bucket, entry) if tells_by_name(cluster_map, bucket, entry) else None
+        for entry in page
+    ]
+
+
 def test_sums_are_those_of_the_single_objects() -> None:
     cluster_map = PlacementMap.from_json(document())
-    page = [Listed(f"c/{number}", 1000 + number, False) for number in range(1000)]
-    tally = Tally(cluster_map, "alice")
+    page = [Listed(f"c/{number}", 1000 + number) for number in range(1000)]
+    tally = Tally(cluster_map, "alice", nothing_larger)
     tally.add(page[:400])
     tally.add(page[400:])
     hosts = cluster_map.hosts("alice", [entry.key for entry in page])
@@ -161,25 +170,57 @@ def test_sums_are_those_of_the_single_objects() -> None:
     assert notes(tally) == []
 
 
-def test_what_the_head_does_not_hold_is_not_counted_and_said() -> None:
+def in_stripes(entry: Listed, pool: int = 7) -> Layout:
+    """A layout of stripes of 64 MiB in a pool, without a head."""
+    head = Piece(0, 0, 7, f"{MARKER}_{entry.key}", f"{MARKER}_{entry.key}")
+    rule = Rule(0, 0, 0, 64 * MIB)
+    return Layout(entry.etag, entry.bytes, head, 0, 0, f".{entry.key}_", MARKER, "", pool, (rule,))
+
+
+def test_large_objects_are_counted_stripe_by_stripe_in_whatever_pool() -> None:
     cluster_map = PlacementMap.from_json(document())
-    tally = Tally(cluster_map, "alice")
-    page = [Listed("large", 100 * MIB, False), Listed("parts", 20 * MIB, True), Listed("small", 3, False)]
-    tally.add(page)
-    assert sum(share.primary_bytes for share in tally.shares()) == 64 * MIB + 3
-    assert tally.bytes_elsewhere == 36 * MIB + 20 * MIB
-    said = " ".join(notes(tally))
-    assert "1 objects are larger than the chunk size of 64 MiB" in said
-    assert "1 objects were uploaded in parts" in said
-    assert [record["whole"] for record in records(cluster_map, "alice", page)] == [False, False, True]
+    layouts = {"large": in_stripes(Listed("large", 200 * MIB)), "other": in_stripes(Listed("other", MIB, "x-2"), 9)}
+    layouts["strange"] = in_stripes(Listed("strange", MIB, "z-2"), pool=77)
+    tally = Tally(cluster_map, "alice", lambda *asked: [layouts.get(entry.key) for entry in asked[2]])
+    page = [Listed("large", 200 * MIB), Listed("other", MIB, "x-2"), Listed("lost", 5 * MIB, "y-3")]
+    page.append(Listed("strange", MIB, "z-2"))
+    placed = tally.add(page)
+    pieces = [piece for one in placed[:2] for piece, _ in one.pieces or ()]
+    assert [piece.bytes for piece in pieces] == [64 * MIB] * 3 + [8 * MIB, MIB]
+    for share in tally.shares():
+        rows = [(piece, cluster_map.hosts_of_names(piece.pool, [piece.locator])[0]) for piece in pieces]
+        assert share.bytes == sum(piece.bytes for piece, row in rows if share.host in row)
+        assert share.primary_bytes == sum(piece.bytes for piece, row in rows if row[:1] == (share.host,))
+    assert (tally.unknown, tally.unknown_bytes, tally.bytes) == (2, 6 * MIB, 207 * MIB)
+    assert "2 objects with 6291456 bytes are not counted" in " ".join(notes(tally))
+    lines = list(records(cluster_map, "alice", placed))
+    assert [line["whole"] for line in lines] == [False] * 4
+    assert [piece["pgid"][0] for line in lines[:2] for piece in line["pieces"]] == ["7", "7", "7", "7", "9"]
+    assert lines[0]["rados_name"] == f"{MARKER}_large"
+    assert lines[0]["pieces"][0]["rados_name"] == f"{MARKER}__shadow_.large_0"
+    assert "pieces" not in lines[2]
+
+
+def test_an_object_of_one_rados_object_is_whole() -> None:
+    cluster_map = PlacementMap.from_json(document())
+    placed = Tally(cluster_map, "alice", nothing_larger).add([Listed("a", 64 * MIB), Listed("_empty", 0)])
+    assert [line["whole"] for line in records(cluster_map, "alice", placed)] == [True, True]
+
+
+def test_keys_alone_do_not_place_objects_of_a_bucket_that_keeps_versions() -> None:
+    cluster_map = PlacementMap.from_json(document())
+    tally = Tally(cluster_map, "lab/kept", nothing_larger)
+    placed = tally.add([Listed("a", 1), Listed("a", 1, version="v1"), Listed("a", 1, version="null")])
+    assert placed[0].pieces is None
+    names = [line["rados_name"] for line in records(cluster_map, "lab:kept", placed[1:])]
+    assert names == ["f5a2.4137.4__:v1_a", "f5a2.4137.4_a"]
 
 
 def test_groups_that_no_host_serves_are_said() -> None:
     cluster_map = PlacementMap.from_json(document())
-    tally = Tally(cluster_map, "broken")
-    page = [Listed(f"c/{number}", 1, False) for number in range(20)]
-    pgs = tally.add(page)
-    lost = int(np.count_nonzero(pgs == 0))
+    tally = Tally(cluster_map, "broken", nothing_larger)
+    placed = tally.add([Listed(f"c/{number}", 1) for number in range(20)])
+    lost = [pieces[0][1] for pieces in (one.pieces for one in placed) if pieces].count(0)
     assert 0 < lost < 20
     assert any(note.startswith(f"{lost} objects are in placement groups that no host serves") for note in notes(tally))
 
