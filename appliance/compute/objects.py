@@ -6,6 +6,7 @@ Endpoint and keys are the process's own: nothing here is ever part of a graph.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -45,6 +46,14 @@ class Access(NamedTuple):
     secret: str = ""
     token: str = ""
     anonymous: bool = False
+
+
+def own_access() -> Access:
+    """The facility's S3 as the process's environment tells of it. Raises ValueError where it tells of none."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
+    if not endpoint:
+        raise ValueError("AWS_ENDPOINT_URL is not set: on the facility's machines it is http://127.0.0.1:7481")
+    return Access(endpoint, region=os.environ.get("AWS_DEFAULT_REGION") or "us-east-1")
 
 
 class Read(NamedTuple):
@@ -154,19 +163,18 @@ async def write(bucket: str, key: str, data: Any, access: Access, part_bytes: in
     The request is signed over its content, so that a gateway refuses what was damaged on the way.
 
     Args:
-        data: bytes-like, or the path of a local file.
+        data: bytes-like, or an iterator of such pieces, which always goes in parts.
 
     Raises:
         FileNotFoundError: there is no such bucket.
         PermissionError: the keys are missing, wrong, or not allowed to write it.
         OSError: S3 cannot be reached, or refuses.
     """
-    size = data.stat().st_size if hasattr(data, "stat") else len(data)
     try:
         await store(bucket, access).put_async(
             key,
             data,
-            use_multipart=size > part_bytes,
+            use_multipart=not hasattr(data, "__len__") or len(data) > part_bytes,
             chunk_size=part_bytes,
             max_concurrency=PARTS_AT_ONCE,
         )

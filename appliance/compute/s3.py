@@ -66,13 +66,13 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
 
     def _access(self, key: str, *asked: Any) -> Access | None:
         """How obstore reaches this object; None where s3fs has to (another's S3, versions, odd names, odd options)."""
-        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-        if not (self._plain and endpoint and objects.representable(key)) or any(asked):
+        known = self._plain and os.environ.get("AWS_ENDPOINT_URL") and objects.representable(key)
+        if not known or any(asked):
             return None
-        more = self.client_kwargs
+        own, more = objects.own_access(), self.client_kwargs
         return Access(
-            endpoint=endpoint.rstrip("/"),
-            region=more.get("region_name") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+            endpoint=own.endpoint,
+            region=more.get("region_name") or own.region,
             profile=self.kwargs.get("profile") or "",
             key=self.key or more.get("aws_access_key_id") or "",
             secret=self.secret or more.get("aws_secret_access_key") or "",

@@ -182,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        self.send_header("Last-Modified", formatdate(0, usegmt=True))
+        self.send_header("Last-Modified", formatdate(usegmt=True))
         self.send_header("x-amz-meta-appliance-served-by", self._host())
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
