@@ -1,13 +1,18 @@
 """Data as it comes: files uploaded as they are, and datasets made of them without copying a byte.
 
-``virtualize`` describes NetCDF files on S3 as one dataset; ``icechunk_store`` opens one that is kept in Icechunk.
+``upload`` brings files to S3, ``virtualize`` describes NetCDF files there as one dataset, ``virtual_store`` opens it;
+``Shardwise`` is an engine for xarray that cuts sharded arrays by shards.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-__all__ = ["DataError", "icechunk_store", "upload", "virtualize"]
+# Where each is. VirtualiZarr, Icechunk and h5py take half a second to import, which `appliance data put` need not pay.
+_HOMES = {"Shardwise": "shards", "upload": "transfer", "virtual_store": "stores", "virtualize": "virtual"}
+
+__all__ = ["DataError", "Shardwise", "upload", "virtual_store", "virtualize"]  # by __getattr__
 
 
 class DataError(ValueError):
@@ -15,17 +20,6 @@ class DataError(ValueError):
 
 
 def __getattr__(name: str) -> Any:
-    # VirtualiZarr, Icechunk and h5py take half a second to import, which `appliance data put` need not pay.
-    if name == "virtualize":
-        from appliance.data.virtual import virtualize
-
-        return virtualize
-    if name == "icechunk_store":
-        from appliance.data.repository import icechunk_store
-
-        return icechunk_store
-    if name == "upload":
-        from appliance.data.transfer import upload
-
-        return upload
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

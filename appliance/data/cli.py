@@ -53,10 +53,8 @@ def virtualize(sources: tuple[str, ...], target: str, dim: str, group: str | Non
             task = bar.add_task("files", total=len(urls))
             made = make(urls, target, dim=dim, group=group, format=kind, progress=lambda _url: bar.advance(task))
     click.echo(f"made {made} of {len(urls)} files; open it with")
-    if kind == "kerchunk":
-        click.echo(f'  xr.open_dataset("{made}", engine="kerchunk")')
-    else:
-        click.echo(f'  xr.open_zarr(appliance.data.icechunk_store("{made}"), consolidated=False)')
+    click.echo("  from appliance.data import virtual_store")
+    click.echo(f'  xr.open_zarr(virtual_store("{made}"))')
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import fsspec
 import xarray as xr
@@ -16,6 +17,7 @@ from fsspec.implementations.reference import ReferenceFileSystem
 from appliance.compute import objects
 from appliance.data import DataError
 from appliance.data.files import check_joinable, joined, parser_of, sorted_by
+from appliance.data.stores import REFERENCES, write_icechunk
 from appliance.data.transfer import place_of
 
 FORMATS = ("kerchunk", "icechunk")
@@ -41,7 +43,7 @@ def virtualize(
         progress: called with each file's address as it has been looked at.
 
     Returns:
-        the address that ``xr.open_dataset(address, engine="kerchunk")`` or ``icechunk_store(address)`` opens.
+        the address of the dataset, which ``xr.open_zarr(virtual_store(address))`` opens.
 
     Raises:
         DataError: no such files, no NetCDF, or files that would decode wrongly when joined; nothing was written.
@@ -53,7 +55,7 @@ def virtualize(
     if not key.strip("/"):
         raise DataError(f"{target!r} names a bucket only: write s3://{bucket}/NAME")
     if format == "kerchunk":
-        target = target if target.endswith(".json") else f"{target.rstrip('/')}.json"
+        target = target if target.endswith(REFERENCES) else f"{target.rstrip('/')}{REFERENCES}"
         if fsspec.filesystem("s3").exists(target):
             # Notebooks and workers keep the references that they have read: with new ones in the same place, some would
             # read by the old and some by the new.
@@ -65,13 +67,19 @@ def virtualize(
         check_joinable(opened, dim)
     dataset = joined(opened, dim)
     if format == "icechunk":
-        from appliance.data.repository import write_icechunk
-
         return write_icechunk(dataset, target, sorted({place_of(url)[0] for url in urls}))
     references = dataset.vz.to_kerchunk(format="dict")
+    references["refs"][".zmetadata"] = consolidated(references["refs"])
     fsspec.filesystem("s3").pipe_file(target, json.dumps(references, separators=(",", ":")).encode())
     ReferenceFileSystem.clear_instance_cache()  # as the one of a deleted namesake that this process may have opened
     return target
+
+
+def consolidated(references: dict[str, Any]) -> str:
+    """Zarr's consolidated metadata (version 2) of references, so that opening them takes one look."""
+    kinds = (".zgroup", ".zattrs", ".zarray")
+    metadata = {key: json.loads(text) for key, text in references.items() if key.rpartition("/")[2] in kinds}
+    return json.dumps({"zarr_consolidated_format": 1, "metadata": metadata})
 
 
 def expand(patterns: Sequence[str]) -> list[str]:

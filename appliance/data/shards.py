@@ -1,7 +1,8 @@
-"""xarray's "zarr" engine, with sharded arrays cut into dask chunks of whole shards.
+"""An engine for xarray that cuts sharded arrays into dask chunks of whole shards.
 
 A shard is one object. With dask chunks of the inner chunks, which is what xarray prefers, each task would read a part
-of an object, and many tasks the same one. Registered by the package's ``xarray.backends`` entry point.
+of an object, and many tasks the same one. (xarray looks its own engines up by name before it looks at entry points, so
+this one cannot take the place of "zarr" without a word.)
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from xarray.backends.plugins import detect_parameters
 from xarray.backends.zarr import ZarrBackendEntrypoint
 
 
-class ShardwiseZarr(ZarrBackendEntrypoint):
-    """As xarray's own; ``chunks={}``, ``chunks="auto"`` and ``xr.open_zarr`` keep to the bounds of shards."""
+class Shardwise(ZarrBackendEntrypoint):
+    """``xr.open_dataset("s3://…", engine=Shardwise, chunks={})``: as xarray's "zarr", by shards where there are any."""
 
     description = "Open zarr files, sharded arrays by whole shards"
     open_dataset_parameters = detect_parameters(ZarrBackendEntrypoint.open_dataset)

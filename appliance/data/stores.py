@@ -1,7 +1,8 @@
-"""Virtual datasets in an Icechunk repository, with endpoint and keys of the process that reads.
+"""The Zarr stores of virtual datasets, kept as kerchunk's references or in an Icechunk repository.
 
-Icechunk reads through a client of its own, which takes both from the process's environment: nothing of them is kept in
-the repository or in a graph. The scheduler cannot see which objects such a store reads, so its tasks are not placed.
+Both carry an address alone: endpoint and keys are those of the process that reads. kerchunk's references are read
+through the facility's "s3", so reads are placed and counted. Icechunk reads through a client of its own; the scheduler
+cannot see which objects it reads, so such tasks run anywhere and are not counted.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import fsspec
 import xarray as xr
+from zarr.storage import FsspecStore
 
 from appliance.compute.objects import own_access
 from appliance.data import DataError
 from appliance.data.transfer import place_of
 
 BRANCH = "main"
+REFERENCES = ".json"  # how the name of kerchunk's references ends
 
 
 def write_icechunk(dataset: xr.Dataset, target: str, buckets: Sequence[str]) -> str:
@@ -39,17 +43,32 @@ def write_icechunk(dataset: xr.Dataset, target: str, buckets: Sequence[str]) -> 
     return target
 
 
-def icechunk_store(url: str) -> Any:
-    """The Zarr store of an Icechunk repository, for ``xr.open_zarr(icechunk_store(url), consolidated=False)``.
+def virtual_store(url: str) -> Any:
+    """The Zarr store of a virtual dataset, for ``xr.open_zarr(virtual_store(url))``.
+
+    Args:
+        url: of kerchunk's references (it ends in ``.json``) or of an Icechunk repository.
 
     Raises:
-        DataError: there is no repository.
+        DataError: there is none.
     """
+    return _references(url) if url.endswith(REFERENCES) else _icechunk(url)
+
+
+def _references(url: str) -> FsspecStore:
+    place_of(url)
+    if not fsspec.filesystem("s3").exists(url):
+        raise DataError(f"{url}: there are no references; `appliance data virtualize` makes them")
+    files = fsspec.filesystem("reference", fo=url, remote_options={"asynchronous": True}, asynchronous=True)
+    return FsspecStore(files, read_only=True)
+
+
+def _icechunk(url: str) -> Any:
     import icechunk
 
     storage = _storage(url)
     if not icechunk.Repository.exists(storage):
-        raise DataError(f"{url}: there is no Icechunk repository")
+        raise DataError(f"{url}: there is no Icechunk repository, and no name of references (.json)")
     containers = (icechunk.Repository.fetch_config(storage) or icechunk.RepositoryConfig()).virtual_chunk_containers
     buckets = [place_of(prefix)[0] for prefix in containers or {}]
     return (
@@ -58,8 +77,7 @@ def icechunk_store(url: str) -> Any:
 
 
 def _client() -> dict[str, Any]:
-    access = own_access()  # says what is missing; the endpoint itself stays in the environment
-    # Not in AWS_ENDPOINT_URL's own words: Icechunk allows plain HTTP only where it is told to.
+    access = own_access()  # which Icechunk finds in the environment by itself, but for whether plain HTTP will do
     return {"region": access.region, "allow_http": access.endpoint.startswith("http://"), "force_path_style": True}
 
 
