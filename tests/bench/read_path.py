@@ -29,7 +29,7 @@ from s3fs import S3FileSystem
 from appliance.compute.s3 import LocalS3FileSystem
 
 RUNS = 5
-SHAPES = {"1mib": (1, 64), "8mib": (8, 16), "32mib": (32, 6)}  # MiB of an object, objects
+SHAPES = {"1mib": (1, 32), "8mib": (8, 8), "32mib": (32, 3)}  # MiB of an object, objects
 AT_ONCE = 10  # zarr's default number of chunks in flight
 ARMS = {"obstore": LocalS3FileSystem, "s3fs": S3FileSystem}
 TARGET = Path("build/bench/read_path.json")

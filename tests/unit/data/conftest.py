@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 from fsspec.implementations.reference import ReferenceFileSystem
@@ -18,37 +17,36 @@ from s3_endpoint import S3Endpoint
 
 from appliance.compute.s3 import LocalS3FileSystem
 
-SECRET = "canary-secret-of-the-tests"
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Endpoint]:
+    """One endpoint for all tests, since s3fs takes a second to make a client. This process reaches it as host1."""
+    folder = tmp_path_factory.mktemp("s3")
+    keys = folder.parent / "credentials"
+    keys.write_text("[default]\naws_access_key_id = canary-key\naws_secret_access_key = canary-secret\n")
+    LocalS3FileSystem.clear_instance_cache()  # of another room's endpoint
+    made = S3Endpoint(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", made.url("127.0.0.1"))
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+        patch.setenv("AWS_DEFAULT_REGION", "default")
+        patch.setenv("APPLIANCE_HOST", "host1")
+        yield made
+    LocalS3FileSystem.clear_instance_cache()
+    made.close()
 
 
 @pytest.fixture
-def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An S3 endpoint with the empty bucket alice, which this process reaches as host1."""
-    keys = tmp_path / "credentials"
-    keys.write_text(f"[default]\naws_access_key_id = canary-key\naws_secret_access_key = {SECRET}\n")
-    (tmp_path / "s3/alice").mkdir(parents=True)
-    for remembered in (LocalS3FileSystem, ReferenceFileSystem):  # of another test's endpoint
-        remembered.clear_instance_cache()
-    served = S3Endpoint(tmp_path / "s3")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", served.url("127.0.0.1"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "default")
-    monkeypatch.setenv("APPLIANCE_HOST", "host1")
-    yield served
-    served.close()
-
-
-def year(number: int, days: int = 12) -> xr.Dataset:
-    """One file's worth of a daily field, which differs from file to file, on a static grid."""
-    rng = np.random.default_rng(number)
-    time = pd.date_range(f"200{number}-01-01", periods=days)
-    return xr.Dataset(
-        {"t": (("time", "y", "x"), rng.normal(280, 5, (days, 6, 8)).round(3))},
-        coords={"time": time, "lat": (("y", "x"), np.arange(48.0).reshape(6, 8)), "x": np.arange(8.0)},
-    )
-
-
-PACKED = {"chunksizes": (4, 6, 8), "zlib": True, "dtype": "i4", "scale_factor": 0.001, "_FillValue": -1}
+def endpoint(served: S3Endpoint) -> S3Endpoint:
+    """The endpoint with the empty bucket alice and nothing in its log."""
+    shutil.rmtree(served.folder / "alice", ignore_errors=True)
+    (served.folder / "alice").mkdir()
+    served.log.clear()
+    served.headers.clear()
+    ReferenceFileSystem.clear_instance_cache()
+    for files in LocalS3FileSystem._cache.values():
+        files.invalidate_cache()
+    return served
 
 
 @pytest.fixture
