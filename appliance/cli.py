@@ -11,6 +11,7 @@ import appliance
 # Verb -> where its command lives. Rooms are imported only when their verb is called: a worker's environment holds
 # no Ansible and the control host no hub, and both have this command.
 VERBS = {
+    "data": "appliance.data.cli:data",
     "demo": "appliance.demo.cli:demo",
     "depot": "appliance.depot.cli:depot",
     "placement": "appliance.placement.cli:placement",

@@ -22,6 +22,8 @@ KINDS = {
     FALLBACK: "served by another host's gateway",
     UNPLACED: "no placement map said where the object lies",
 }
+# Bytes of an object that lie together (rgw_max_chunk_size of role ceph_rgw): what follows them may lie elsewhere.
+PIECE_BYTES = 64 * 2**20
 PENDING_MAX = 100_000  # reads that wait for a map; beyond it they count as unplaced
 
 
@@ -29,6 +31,8 @@ class Placement(Protocol):
     """What is asked of ``appliance.placement.PlacementMap``."""
 
     def hosts(self, bucket: str, keys: list[str]) -> list[tuple[str, ...]]: ...
+
+    def hosts_of_ranges(self, bucket: str, ranges: list[tuple[str, int, int]]) -> list[tuple[str, ...]]: ...
 
 
 def this_host() -> str:
@@ -48,18 +52,21 @@ class ReadCounter:
         self.host = host
         self._placement = placement
         self._lock = threading.Lock()
-        self._pending: list[tuple[str, str, int]] = []
+        self._pending: list[tuple[str, str, int, int]] = []
         self._reads: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._metrics = _metrics()
 
-    def add(self, bucket: str, key: str, nbytes: int, served_by: str) -> None:
-        """Note one read of ``nbytes`` bytes; ``served_by`` is the host whose gateway answered, "" if it did not say."""
+    def add(self, bucket: str, key: str, nbytes: int, served_by: str, offset: int = 0) -> None:
+        """Note one read of ``nbytes`` bytes from ``offset`` in the object on.
+
+        ``served_by`` is the host whose gateway answered, "" if it did not say.
+        """
         with self._lock:
             if served_by != self.host:
                 self._count(FALLBACK, 1, nbytes)
             elif len(self._pending) < PENDING_MAX:
-                self._pending.append((bucket, key, nbytes))
+                self._pending.append((bucket, key, offset, nbytes))
             else:
                 self._count(UNPLACED, 1, nbytes)
 
@@ -73,16 +80,20 @@ class ReadCounter:
             pending, self._pending = self._pending, []
         kinds = self._kinds(pending)
         with self._lock:
-            for (_, _, nbytes), kind in zip(pending, kinds, strict=True):
+            for (_, _, _, nbytes), kind in zip(pending, kinds, strict=True):
                 self._count(kind, 1, nbytes)
             return {"host": self.host, "reads": dict(self._reads), "bytes": dict(self._bytes)}
 
-    def _kinds(self, pending: list[tuple[str, str, int]]) -> list[str]:
+    def _kinds(self, pending: list[tuple[str, str, int, int]]) -> list[str]:
         kinds = [UNPLACED] * len(pending)
-        for bucket in {bucket for bucket, _, _ in pending}:
-            at = [i for i, read in enumerate(pending) if read[0] == bucket]
+        for bucket, large in {(bucket, offset + nbytes > PIECE_BYTES) for bucket, _, offset, nbytes in pending}:
+            at = [i for i, read in enumerate(pending) if read[0] == bucket and (sum(read[2:]) > PIECE_BYTES) == large]
             with contextlib.suppress(Exception):  # without a map there is nothing to say; the kind says so
-                placed = self._placement(bucket).hosts(bucket, [pending[i][1] for i in at])
+                placement = self._placement(bucket)
+                if large:
+                    placed = placement.hosts_of_ranges(bucket, [pending[i][1:] for i in at])
+                else:
+                    placed = placement.hosts(bucket, [pending[i][1] for i in at])
                 for i, hosts in zip(at, placed, strict=True):
                     if hosts:
                         kinds[i] = LOCAL if self.host in hosts else ELSEWHERE

@@ -22,6 +22,7 @@ GETTERS = frozenset({getter, getter_inline, getter_nofancy, operator.getitem})
 DEPTH_MAX = 16
 
 Axis = range | int | np.ndarray  # what is read along one axis of the Zarr array
+ObjectRange = tuple[str, int, int]  # key, offset and length in bytes
 
 
 class UnknownReadError(Exception):
@@ -39,6 +40,8 @@ class Source:
         chunk_bytes: bytes of one such object before compression.
         encode: chunk coordinates to the key below ``prefix``.
         axes: what the lazily indexed operand keeps of each axis of the stored array.
+        references: for a virtual dataset, chunk key to the (key, offset, length) where the chunk lies in another
+            object of ``bucket``, or None where it lies in none; None for a Zarr array with objects of its own.
     """
 
     bucket: str
@@ -47,9 +50,26 @@ class Source:
     chunk_bytes: int
     encode: Callable[[tuple[int, ...]], str]
     axes: tuple[Axis, ...]
+    references: Callable[[str], ObjectRange | None] | None = None
 
     def keys(self, index: Any) -> list[str]:
-        """Keys in the bucket of the objects that ``operand[index]`` reads."""
+        """Keys in the bucket of the objects that ``operand[index]`` reads, each once."""
+        if self.references is None:
+            return self._chunk_keys(index)
+        return list(dict.fromkeys(key for key, _, _ in self.ranges(index)))
+
+    def ranges(self, index: Any) -> list[ObjectRange]:
+        """What ``operand[index]`` reads of which objects, as (key, offset, length in bytes).
+
+        An object of a Zarr array is read whole; its length before compression stands for the one that it has.
+        """
+        keys = self._chunk_keys(index)
+        if self.references is None:
+            return [(key, 0, self.chunk_bytes) for key in keys]
+        return [found for found in map(self.references, keys) if found is not None]
+
+    def _chunk_keys(self, index: Any) -> list[str]:
+        """Keys of the chunks, in the bucket or, for a virtual dataset, among its references."""
         chunks = _plain_chunks(self.axes, self.chunk_shape, index)
         if chunks is None:
             chosen = _index(self.axes, index)
@@ -153,9 +173,13 @@ def source_of(operand: Any) -> Source | None:
             return None
     else:
         return None
+    references = None
     place = _place(array.store_path)
     if place is None:
-        return None
+        bucket, references = _virtual(array.store_path)
+        if references is None:
+            return None
+        place = (bucket, str(array.store_path.path).strip("/"))
     chunk_shape = getattr(array, "shards", None) or getattr(array, "chunks", None)
     if chunk_shape is None or not all(isinstance(size, int) and size > 0 for size in chunk_shape):
         return None
@@ -170,7 +194,37 @@ def source_of(operand: Any) -> Source | None:
         chunk_bytes=math.prod(chunk_shape) * array.dtype.itemsize,
         encode=array.metadata.encode_chunk_key,
         axes=axes,
+        references=references,
     )
+
+
+def _virtual(store_path: Any) -> tuple[str, Callable[[str], ObjectRange | None] | None]:
+    """Bucket and references of an array of a virtual dataset (fsspec's ReferenceFileSystem over kerchunk's references).
+
+    A reference is [url, offset, length], or [url] for a whole object; what is no list is the value itself (kerchunk's
+    specification, version 1). The bucket is that of the array's first chunk: chunks in others are not placed.
+    """
+    references = getattr(getattr(store_path.store, "fs", None), "references", None)
+    if not isinstance(references, Mapping):
+        return "", None
+    prefix = f"{str(store_path.path).strip('/')}/".lstrip("/")
+    # All arrays' references are in one mapping; an array's are together, behind those of its metadata.
+    urls = (_reference(references, key)[0] for key in references if key.startswith(prefix))
+    bucket = next((url[5:].partition("/")[0] for url in urls if url.startswith("s3://")), "")
+    before = f"s3://{bucket}/"
+
+    def find(chunk_key: str) -> ObjectRange | None:
+        url, offset, length = _reference(references, chunk_key)
+        return (url[len(before) :], offset, length) if url.startswith(before) else None
+
+    return bucket, find if bucket else None
+
+
+def _reference(references: Mapping[str, Any], key: str) -> tuple[str, int, int]:
+    found = references.get(key)
+    if not isinstance(found, (list, tuple)) or not found or not found[0]:
+        return "", 0, 0
+    return (found[0], *found[1:3]) if len(found) >= 3 else (found[0], 0, 0)
 
 
 def _place(store_path: Any) -> tuple[str, str] | None:

@@ -2,6 +2,9 @@
 
 Registered by the package's ``fsspec.specs`` entry point, so that plain ``xr.open_zarr("s3://…")`` uses it. Endpoint and
 keys come from the process that reads (``AWS_ENDPOINT_URL``, ``AWS_SHARED_CREDENTIALS_FILE``), never from the graph.
+
+The bytes of objects go over obstore (``appliance.compute.objects``); names go over s3fs, which is everything that
+fsspec knows of S3: listing, deleting, buckets, open files, versions.
 """
 
 from __future__ import annotations
@@ -11,12 +14,15 @@ from typing import Any
 
 from s3fs import S3FileSystem
 
+from appliance.compute import objects
 from appliance.compute.counters import counter
+from appliance.compute.objects import OBJECT_BYTES, Access
 
-# One stored object is one RADOS object up to this size (rgw_max_chunk_size and rgw_obj_stripe_size of role ceph_rgw).
-OBJECT_BYTES = 64 * 2**20
-SERVED_BY = "x-appliance-served-by"  # set by haproxy (role s3_endpoint) to the host whose gateway answered
+SERVED_BY = f"x-amz-meta-{objects.SERVED_BY}"
 PLACE_AND_KEYS = ("endpoint_url", "key", "secret", "token", "username", "password")
+HIDDEN = ("endpoint_url", "aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+# Options that say no more than where S3 is and who asks: with others, s3fs does it all.
+OBSTORE_KNOWS = {*PLACE_AND_KEYS, "anon", "profile", "config_kwargs", "client_kwargs", "asynchronous", "loop"}
 # The gateway of a host may stop in mid-request: haproxy sends a new request elsewhere, so asking again is enough.
 CLIENT = {
     "retries": {"mode": "standard", "max_attempts": 5},
@@ -38,10 +44,16 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
     protocol = ("s3", "s3a")
 
     def __init__(self, **kwargs: Any):
+        given_options = set(kwargs)
         kwargs["config_kwargs"] = {**CLIENT, **(kwargs.get("config_kwargs") or {})}
         super().__init__(**kwargs)
         given = self.endpoint_url or self.client_kwargs.get("endpoint_url") or ""
         self._foreign = bool(given) and given.rstrip("/") != os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
+        self._plain = (
+            not self._foreign
+            and given_options <= {*OBSTORE_KNOWS, "use_listings_cache", "skip_instance_cache"}
+            and set(self.client_kwargs) <= {*HIDDEN, "region_name"}
+        )
 
     def __reduce__(self) -> Any:
         make, (cls, arguments, options) = super().__reduce__()
@@ -52,33 +64,81 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
         described: dict[str, Any] = super().to_dict(include_password=include_password)
         return described if self._foreign else _without_place(described)
 
-    async def _cat_file(self, path: str, *args: Any, **kwargs: Any) -> bytes:
-        # s3fs asks for the size first, to read large objects in parts at once. A chunk is read whole, and a question
-        # before each read would double the requests.
-        kwargs.setdefault("max_concurrency", 1)
-        data: bytes = await super()._cat_file(path, *args, **kwargs)
-        return data
+    def _access(self, key: str, *asked: Any) -> Access | None:
+        """How obstore reaches this object; None where s3fs has to (another's S3, versions, odd names, odd options)."""
+        known = self._plain and os.environ.get("AWS_ENDPOINT_URL") and objects.representable(key)
+        if not known or any(asked):
+            return None
+        own, more = objects.own_access(), self.client_kwargs
+        return Access(
+            endpoint=own.endpoint,
+            region=more.get("region_name") or own.region,
+            profile=self.kwargs.get("profile") or "",
+            key=self.key or more.get("aws_access_key_id") or "",
+            secret=self.secret or more.get("aws_secret_access_key") or "",
+            token=self.token or more.get("aws_session_token") or "",
+            anonymous=bool(self.anon),
+        )
 
-    async def _pipe_file(self, path: str, data: bytes, chunksize: int = OBJECT_BYTES, **kwargs: Any) -> Any:
-        # Parts of a multipart upload are objects of their own: up to 64 MiB a chunk stays one object on one place.
-        return await super()._pipe_file(path, data, chunksize=chunksize, **kwargs)
+    async def _cat_file(
+        self,
+        path: str,
+        version_id: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        **kwargs: Any,
+    ) -> bytes:
+        bucket, key, version = self.split_path(path)
+        access = self._access(key, version, version_id)
+        if access is None:
+            # s3fs asks for the size first, to read large objects in parts at once: a second request for each chunk.
+            kwargs.setdefault("max_concurrency", 1)
+            data: bytes = await super()._cat_file(path, version_id=version_id, start=start, end=end, **kwargs)
+            return data
+        if (start is not None and start < 0 and end is not None) or (end is not None and end < 0):
+            size = (await self._info(path))["size"]
+            start, end, _ = slice(start, end).indices(size)
+        if end is not None and (start or 0) >= end:
+            return b""
+        got = await objects.read(bucket, key, access, start, end)
+        counter().add(bucket, key, len(got.data), got.served_by, got.offset)
+        return got.data
+
+    async def _pipe_file(
+        self, path: str, data: Any, chunksize: int = OBJECT_BYTES, mode: str = "overwrite", **kwargs: Any
+    ) -> Any:
+        bucket, key, version = self.split_path(path)
+        access = self._access(key, version, kwargs, mode != "overwrite")
+        if access is None:
+            return await super()._pipe_file(path, data, chunksize=chunksize, mode=mode, **kwargs)
+        await objects.write(bucket, key, data, access, chunksize)
+        self.invalidate_cache(path)
+        return None
+
+    async def _put_file(self, lpath: str, rpath: str, *args: Any, chunksize: int = OBJECT_BYTES, **kwargs: Any) -> None:
+        await super()._put_file(lpath, rpath, *args, chunksize=chunksize, **kwargs)
 
     async def _call_s3(self, method: str, *arguments: Any, **kwargs: Any) -> Any:
         answer = await super()._call_s3(method, *arguments, **kwargs)
         if method == "get_object" and not self._foreign:
-            headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
             counter().add(
                 kwargs.get("Bucket", ""),
                 kwargs.get("Key", ""),
                 int(answer.get("ContentLength") or 0),
-                headers.get(SERVED_BY, ""),
+                answer["ResponseMetadata"].get("HTTPHeaders", {}).get(SERVED_BY, ""),
+                _offset(answer.get("ContentRange") or ""),
             )
         return answer
+
+
+def _offset(content_range: str) -> int:
+    """Where an answer begins in its object: "bytes 5-9/100" is 5 (RFC 9110, 14.4); 0 for a whole object."""
+    first = content_range.removeprefix("bytes ").partition("-")[0]
+    return int(first) if first.isdecimal() else 0
 
 
 def _without_place(options: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in options.items() if name not in PLACE_AND_KEYS}
     if isinstance(kept.get("client_kwargs"), dict):
-        hidden = ("endpoint_url", "aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-        kept["client_kwargs"] = {name: value for name, value in kept["client_kwargs"].items() if name not in hidden}
+        kept["client_kwargs"] = {name: value for name, value in kept["client_kwargs"].items() if name not in HIDDEN}
     return kept

@@ -1,0 +1,197 @@
+"""The bytes of S3 objects over obstore, as this process reaches S3: whole objects and ranges, read and written.
+
+obstore needs a third to two thirds of s3fs's CPU for a byte, and asks for an object without asking for its size first.
+Endpoint and keys are the process's own: nothing here is ever part of a graph.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import S3Store
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+    from obstore.store import RetryConfig, S3Credential
+
+# One stored object is one RADOS object up to this size (rgw_max_chunk_size and rgw_obj_stripe_size of role ceph_rgw),
+# and so is each part of a multipart upload.
+OBJECT_BYTES = 64 * 2**20
+PARTS_AT_ONCE = 4  # parts that wait in memory and on the way
+# The name of the host whose gateway answered. haproxy (role s3_endpoint) says it as user metadata
+# ("x-amz-meta-appliance-served-by"), which is the one kind of header that obstore hands on.
+SERVED_BY = "appliance-served-by"
+# A gateway that stops is taken out by haproxy within seconds. Both ways of asking again are safe: a GET changes
+# nothing, and a PUT of the same bytes to the same key may be done twice.
+RETRY: RetryConfig = {
+    "max_retries": 8,
+    "retry_timeout": timedelta(seconds=120),
+    "backoff": {"init_backoff": timedelta(milliseconds=50), "max_backoff": timedelta(seconds=4), "base": 2},
+}
+KEYS_AGE = timedelta(minutes=10)  # after which the keys are looked up again, since an operator may renew them
+
+
+class Access(NamedTuple):
+    """Where S3 is, and who asks. Empty keys: whatever botocore finds for ``profile`` ("" is its default)."""
+
+    endpoint: str
+    region: str = "us-east-1"
+    profile: str = ""
+    key: str = ""
+    secret: str = ""
+    token: str = ""
+    anonymous: bool = False
+
+
+def own_access() -> Access:
+    """The facility's S3 as the process's environment tells of it. Raises ValueError where it tells of none."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
+    if not endpoint:
+        raise ValueError("AWS_ENDPOINT_URL is not set: on the facility's machines it is http://127.0.0.1:7481")
+    return Access(endpoint, region=os.environ.get("AWS_DEFAULT_REGION") or "us-east-1")
+
+
+class Read(NamedTuple):
+    """What one request brought.
+
+    Attributes:
+        data: the bytes.
+        offset: where in the object they begin.
+        served_by: the host whose gateway answered, "" if it did not say.
+    """
+
+    data: bytes
+    offset: int
+    served_by: str
+
+
+def representable(key: str) -> bool:
+    """Whether obstore can name this object: it has no empty parts, no "." or "..", and no control characters."""
+    return key.isprintable() and all(part not in ("", ".", "..") for part in key.split("/"))
+
+
+_stores: dict[tuple[str, Access], S3Store] = {}
+_lock = threading.Lock()
+
+
+def store(bucket: str, access: Access) -> S3Store:
+    """This process's client of a bucket. Made once: it holds the connections."""
+    with _lock:
+        made = _stores.get((bucket, access))
+        if made is None:
+            made = _stores[bucket, access] = S3Store(
+                bucket,
+                endpoint=access.endpoint,
+                region=access.region,
+                virtual_hosted_style_request=False,
+                skip_signature=access.anonymous,
+                credential_provider=None if access.anonymous else _keys(access),
+                # The time is for a whole answer. A gateway that says nothing is given up much earlier.
+                client_options={
+                    "allow_http": access.endpoint.startswith("http://"),
+                    "timeout": "10min",
+                    "read_timeout": "60s",
+                },
+                retry_config=RETRY,
+            )
+        return made
+
+
+def _keys(access: Access) -> Callable[[], S3Credential]:
+    """A credential provider that finds keys as botocore (and so s3fs, boto3 and the AWS tools) does."""
+
+    def keys() -> S3Credential:
+        if access.key:
+            return {
+                "access_key_id": access.key,
+                "secret_access_key": access.secret,
+                "token": access.token or None,
+                "expires_at": None,
+            }
+        from botocore.session import Session
+
+        found = Session(profile=access.profile or None).get_credentials()
+        if found is None:
+            raise PermissionError(
+                "there are no S3 keys: neither AWS_ACCESS_KEY_ID is set nor does AWS_SHARED_CREDENTIALS_FILE "
+                "(default ~/.aws/credentials) name any; ask the facility's operator for a credentials file"
+            )
+        frozen = found.get_frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + KEYS_AGE,
+        }
+
+    return keys
+
+
+async def read(bucket: str, key: str, access: Access, start: int | None = None, end: int | None = None) -> Read:
+    """Read an object, or its bytes from ``start`` to before ``end``; a negative ``start`` counts from the end.
+
+    Raises:
+        FileNotFoundError: there is no such bucket or object.
+        PermissionError: the keys are missing, wrong, or not allowed to read it.
+        OSError: the range lies behind the object's end ("not satisfiable"), or S3 cannot be reached.
+    """
+    options: GetOptions | None = {"range": _range(start, end)} if start or end is not None else None
+    try:
+        answer = await store(bucket, access).get_async(key, options=options)
+        # A body that breaks off is asked for again below, from where it broke off and only if it is the same object.
+        data = await answer.bytes_async()
+    except (BaseError, OSError) as error:
+        raise _plain(error, bucket, key) from error
+    return Read(data.to_bytes(), answer.range[0], answer.attributes.get(SERVED_BY, ""))
+
+
+def _range(start: int | None, end: int | None) -> Any:
+    if end is not None:
+        return (start or 0, end)
+    return {"suffix": -start} if start and start < 0 else {"offset": start}
+
+
+async def write(bucket: str, key: str, data: Any, access: Access, part_bytes: int = OBJECT_BYTES) -> None:
+    """Store bytes. Returns once S3 has acknowledged all of them: a reader sees the old object or the new one.
+
+    Up to ``part_bytes`` they are one PUT, and so one RADOS object on one place; above, one part for each of them.
+    The request is signed over its content, so that a gateway refuses what was damaged on the way.
+
+    Args:
+        data: bytes-like, or an iterator of such pieces, which always goes in parts.
+
+    Raises:
+        FileNotFoundError: there is no such bucket.
+        PermissionError: the keys are missing, wrong, or not allowed to write it.
+        OSError: S3 cannot be reached, or refuses.
+    """
+    try:
+        await store(bucket, access).put_async(
+            key,
+            data,
+            use_multipart=not hasattr(data, "__len__") or len(data) > part_bytes,
+            chunk_size=part_bytes,
+            max_concurrency=PARTS_AT_ONCE,
+        )
+    except (BaseError, OSError) as error:
+        raise _plain(error, bucket, key) from error
+
+
+def _plain(error: Exception, bucket: str, key: str) -> Exception:
+    """obstore's errors as Python's own, naming the object. Of the pages that obstore says, the first line tells."""
+    name = f"s3://{bucket}/{key}"
+    text = str(error).partition("\n\n")[0]
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(
+            f"{name} is not there" + (": there is no such bucket" if "NoSuchBucket" in text else "")
+        )
+    if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+        return PermissionError(f"{name}: {text}")
+    if "416" in text and "not satisfiable" in text.lower():
+        return OSError(f"{name}: the range is not satisfiable: it lies behind the object's end")
+    return OSError(f"{name}: {text}")

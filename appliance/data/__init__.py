@@ -1,0 +1,25 @@
+"""Data as it comes: files uploaded as they are, and datasets made of them without copying a byte.
+
+``upload`` brings files to S3, ``virtualize`` describes NetCDF files there as one dataset, ``virtual_store`` opens it;
+``Shardwise`` is an engine for xarray that cuts sharded arrays by shards.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Where each is. VirtualiZarr, Icechunk and h5py take half a second to import, which `appliance data put` need not pay.
+_HOMES = {"Shardwise": "shards", "upload": "transfer", "virtual_store": "stores", "virtualize": "virtual"}
+
+__all__ = ["DataError", "Shardwise", "upload", "virtual_store", "virtualize"]  # by __getattr__
+
+
+class DataError(ValueError):
+    """Files or addresses with which this cannot be done; the message names them, and the way out."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
