@@ -93,15 +93,28 @@ class Reads:
 
     def of(self, task: Any) -> list[tuple[Source, str]]:
         """The objects that ``task`` reads, each with the array that it belongs to; empty where none is known."""
-        if not isinstance(task, Task) or not task.data_producer:
-            return []
-        found: dict[tuple[str, str], tuple[Source, str]] = {}
-        for operand, index in self._operands(task, {}, DEPTH_MAX):
-            source = self._source(operand)
-            if source is not None:
-                for key in source.keys(index):
-                    found[source.bucket, key] = (source, key)
+        found = {
+            (source.bucket, key): (source, key)
+            for source, index in self._sources_of(task)
+            for key in source.keys(index)
+        }
         return list(found.values())
+
+    def ranges(self, task: Any) -> list[tuple[Source, ObjectRange]]:
+        """What ``task`` reads of which objects, as (key, offset, length): see ``Source.ranges``."""
+        found = {
+            (source.bucket, read): (source, read)
+            for source, index in self._sources_of(task)
+            for read in source.ranges(index)
+        }
+        return list(found.values())
+
+    def _sources_of(self, task: Any) -> Iterator[tuple[Source, Any]]:
+        if isinstance(task, Task) and task.data_producer:
+            for operand, index in self._operands(task, {}, DEPTH_MAX):
+                source = self._source(operand)
+                if source is not None:
+                    yield source, index
 
     def _operands(self, task: Task, names: Mapping[Any, Any], depth: int) -> Iterator[tuple[Any, Any]]:
         if task.func in GETTERS:

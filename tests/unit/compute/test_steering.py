@@ -11,7 +11,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client
+from distributed import Client, wait
 from stand_in import READS, SIX, Maps, StandIn, balance, facility, holders, local_share
 
 
@@ -167,17 +167,34 @@ def test_a_lost_worker_costs_neither_result_nor_locality() -> None:
     run(test)
 
 
-def test_idle_workers_take_nothing_over_that_is_not_theirs() -> None:
-    """Work stealing moves assigned tasks among the hosts that hold their data, and nowhere else."""
-
+def test_work_stealing_moves_assigned_tasks_among_their_hosts_and_nowhere_else() -> None:
     async def test() -> None:
-        async with facility(*SIX, nthreads=4) as made:
-            made.plugin.queue.queue.observe(10.0, local=True)  # long tasks: nobody helps
-            only = [f"only/{number}" for number in range(400) if SIX[0] in holders(f"only/{number}")]
-            numbers = [int(key.split("/")[1]) for key in only[:40]]
-            array = StandIn("only", 400, seconds=0.05).array()
-            await made.client.gather([made.client.compute(array.blocks[number].sum()) for number in numbers])
-            assert local_share() >= 0.95
+        async with facility(*SIX) as made:
+            kept = made.client.persist(StandIn("stolen", 36, seconds=0.1).array(inline_array=True))
+            await until(lambda: len(READS) > 3)
+            workers = {ws.host: ws for ws in made.scheduler.workers.values()}
+            assigned = [ts for ts in made.scheduler.tasks.values() if ts.state == "processing"]
+            assert len(assigned) >= 6
+            stealing = made.scheduler.extensions["stealing"]
+            for ts in assigned:
+                theirs = set(made.plugin.places[ts.key].hosts)
+                others = {ws for host, ws in workers.items() if host not in theirs}
+                assert stealing._get_thief(made.scheduler, ts, others, occupancies={}) is None
+                assert made.scheduler.valid_workers(ts) == {workers[host] for host in theirs}
+            await wait(kept)
+            # Free again: should it be lost, it goes through the queue once more.
+            assert not any(ts.host_restrictions for ts in made.scheduler.tasks.values())
+
+    run(test)
+
+
+def test_a_task_whose_hosts_have_no_worker_does_not_wait_for_another_event() -> None:
+    async def test() -> None:
+        async with facility(SIX[0]) as made:
+            number = next(number for number in range(100) if SIX[0] not in holders(f"lonely/{number}"))
+            array = StandIn("lonely", 100).array(inline_array=True)
+            for _ in range(2):
+                assert await made.client.compute(array.blocks[number].sum()) == 100.0
 
     run(test)
 
