@@ -11,7 +11,8 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 # What a read was. "unplaced": no map said where the object is; it is never counted as local.
@@ -32,12 +33,29 @@ class Placement(Protocol):
 
     def hosts(self, bucket: str, keys: list[str]) -> list[tuple[str, ...]]: ...
 
-    def hosts_of_ranges(self, bucket: str, ranges: list[tuple[str, int, int]]) -> list[tuple[str, ...]]: ...
+
+class Ranges(Protocol):
+    """What is asked of ``appliance.placement.Ranges``: hosts with the bytes that each holds of a range."""
+
+    def hosts_of_ranges(
+        self, bucket: str, ranges: Sequence[tuple[str, int, int]]
+    ) -> Sequence[Sequence[tuple[str, int]]]: ...
 
 
 def this_host() -> str:
     """The name under which this machine stands in the inventory, and so in the map."""
     return os.environ.get("APPLIANCE_HOST") or socket.gethostname()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A read by this host's own gateway, of which the map has still to say where it lies."""
+
+    bucket: str
+    key: str
+    offset: int
+    nbytes: int
+    in_pieces: bool  # its name alone does not tell where it lies
 
 
 class ReadCounter:
@@ -46,27 +64,31 @@ class ReadCounter:
     Args:
         host: this machine's name in the map.
         placement: returns the map for a bucket, or raises; called from ``settle`` only.
+        ranges: returns what places ranges of objects that lie in several pieces, or raises; likewise.
     """
 
-    def __init__(self, host: str, placement: Callable[[str], Placement]):
+    def __init__(self, host: str, placement: Callable[[str], Placement], ranges: Callable[[], Ranges]):
         self.host = host
         self._placement = placement
+        self._ranges = ranges
         self._lock = threading.Lock()
-        self._pending: list[tuple[str, str, int, int]] = []
+        self._pending: list[Pending] = []
         self._reads: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._metrics = _metrics()
 
-    def add(self, bucket: str, key: str, nbytes: int, served_by: str, offset: int = 0) -> None:
+    def add(self, bucket: str, key: str, nbytes: int, served_by: str, offset: int = 0, in_parts: bool = False) -> None:
         """Note one read of ``nbytes`` bytes from ``offset`` in the object on.
 
-        ``served_by`` is the host whose gateway answered, "" if it did not say.
+        ``served_by`` is the host whose gateway answered, "" if it did not say; ``in_parts`` tells that the object was
+        uploaded in parts, so that its name does not tell where it lies.
         """
         with self._lock:
             if served_by != self.host:
                 self._count(FALLBACK, 1, nbytes)
             elif len(self._pending) < PENDING_MAX:
-                self._pending.append((bucket, key, offset, nbytes))
+                in_pieces = in_parts or offset + nbytes > PIECE_BYTES
+                self._pending.append(Pending(bucket, key, offset, nbytes, in_pieces))
             else:
                 self._count(UNPLACED, 1, nbytes)
 
@@ -80,24 +102,32 @@ class ReadCounter:
             pending, self._pending = self._pending, []
         kinds = self._kinds(pending)
         with self._lock:
-            for (_, _, _, nbytes), kind in zip(pending, kinds, strict=True):
-                self._count(kind, 1, nbytes)
+            for read, kind in zip(pending, kinds, strict=True):
+                self._count(kind, 1, read.nbytes)
             return {"host": self.host, "reads": dict(self._reads), "bytes": dict(self._bytes)}
 
-    def _kinds(self, pending: list[tuple[str, str, int, int]]) -> list[str]:
+    def _kinds(self, pending: list[Pending]) -> list[str]:
         kinds = [UNPLACED] * len(pending)
-        for bucket, large in {(bucket, offset + nbytes > PIECE_BYTES) for bucket, _, offset, nbytes in pending}:
-            at = [i for i, read in enumerate(pending) if read[0] == bucket and (sum(read[2:]) > PIECE_BYTES) == large]
+        for bucket, in_pieces in {(read.bucket, read.in_pieces) for read in pending}:
+            at = [i for i, read in enumerate(pending) if (read.bucket, read.in_pieces) == (bucket, in_pieces)]
             with contextlib.suppress(Exception):  # without a map there is nothing to say; the kind says so
-                placement = self._placement(bucket)
-                if large:
-                    placed = placement.hosts_of_ranges(bucket, [pending[i][1:] for i in at])
-                else:
-                    placed = placement.hosts(bucket, [pending[i][1] for i in at])
-                for i, hosts in zip(at, placed, strict=True):
-                    if hosts:
-                        kinds[i] = LOCAL if self.host in hosts else ELSEWHERE
+                reads = [pending[i] for i in at]
+                for i, here in zip(at, self._here(bucket, in_pieces, reads), strict=True):
+                    if here is not None:
+                        kinds[i] = LOCAL if here else ELSEWHERE
         return kinds
+
+    def _here(self, bucket: str, in_pieces: bool, reads: Sequence[Pending]) -> list[bool | None]:
+        """Whether all of each read lies on this host; None where nobody knows."""
+        if in_pieces:
+            ranges = [(read.key, read.offset, read.nbytes) for read in reads]
+            held = [dict(hosts) for hosts in self._ranges().hosts_of_ranges(bucket, ranges)]
+            return [
+                hosts.get(self.host, 0) >= read.nbytes if hosts else None
+                for hosts, read in zip(held, reads, strict=True)
+            ]
+        placed = self._placement(bucket).hosts(bucket, [read.key for read in reads])
+        return [self.host in hosts if hosts else None for hosts in placed]
 
     def _count(self, kind: str, reads: int, nbytes: int) -> None:
         self._reads[kind] += reads
@@ -124,18 +154,32 @@ def _metrics() -> tuple[Any, Any] | None:
     return _made["metrics"]  # type: ignore[no-any-return]
 
 
-def _placement(bucket: str) -> Placement:
+def _maps() -> Any:
     if "maps" not in _made:
         from appliance.placement import MapClient
 
         _made["maps"] = MapClient(os.environ["APPLIANCE_PLACEMENT_URL"], retry_after=10.0)
-    placement: Placement = _made["maps"].get(bucket)
+    return _made["maps"]
+
+
+def _placement(bucket: str) -> Placement:
+    placement: Placement = _maps().get(bucket)
     return placement
+
+
+def _ranges() -> Ranges:
+    if "ranges" not in _made:
+        from appliance.placement import Heads
+        from appliance.placement import Ranges as PlacedRanges
+
+        _made["ranges"] = PlacedRanges(_maps(), Heads.from_environment())
+    ranges: Ranges = _made["ranges"]
+    return ranges
 
 
 def counter() -> ReadCounter:
     """The counter of this process."""
     if "counter" not in _made:
-        _made["counter"] = ReadCounter(this_host(), _placement)
+        _made["counter"] = ReadCounter(this_host(), _placement, _ranges)
     made: ReadCounter = _made["counter"]
     return made

@@ -52,12 +52,6 @@ class Source:
     axes: tuple[Axis, ...]
     references: Callable[[str], ObjectRange | None] | None = None
 
-    def keys(self, index: Any) -> list[str]:
-        """Keys in the bucket of the objects that ``operand[index]`` reads, each once."""
-        if self.references is None:
-            return self._chunk_keys(index)
-        return list(dict.fromkeys(key for key, _, _ in self.ranges(index)))
-
     def ranges(self, index: Any) -> list[ObjectRange]:
         """What ``operand[index]`` reads of which objects, as (key, offset, length in bytes).
 
@@ -91,17 +85,8 @@ class Reads:
         self._getters: dict[int, tuple[Any, list[Task]]] = {}
         self._outside: dict[Any, Any] = {}
 
-    def of(self, task: Any) -> list[tuple[Source, str]]:
-        """The objects that ``task`` reads, each with the array that it belongs to; empty where none is known."""
-        found = {
-            (source.bucket, key): (source, key)
-            for source, index in self._sources_of(task)
-            for key in source.keys(index)
-        }
-        return list(found.values())
-
     def ranges(self, task: Any) -> list[tuple[Source, ObjectRange]]:
-        """What ``task`` reads of which objects, as (key, offset, length): see ``Source.ranges``."""
+        """What ``task`` reads: the arrays, and of which objects (key, offset, length), see ``Source.ranges``."""
         found = {
             (source.bucket, read): (source, read)
             for source, index in self._sources_of(task)

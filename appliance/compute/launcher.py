@@ -158,13 +158,12 @@ def check_start(request: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     for field in ("heartbeat_period", "adaptive_period", "idle_timeout") if role == SCHEDULER else ():
         if not isinstance(request.get(field), (int, float)) or isinstance(request[field], bool) or request[field] < 0:
             raise RefusedError(f"{field} = {request.get(field)!r} is no number of seconds")
-    if role == WORKER:
-        if not SCHEDULER_ADDRESS.fullmatch(_text(request, "scheduler_address")):
-            raise RefusedError(f"scheduler_address = {request['scheduler_address']!r} is not like tls://10.0.0.1:8786")
-        if not Path(config["credentials"], request["user"]).is_file():
-            raise RefusedError(
-                f"user {request['user']!r} has no S3 keys on {config['host']}; role ceph_s3_users makes them"
-            )
+    if role == WORKER and not SCHEDULER_ADDRESS.fullmatch(_text(request, "scheduler_address")):
+        raise RefusedError(f"scheduler_address = {request['scheduler_address']!r} is not like tls://10.0.0.1:8786")
+    if not Path(config["credentials"], request["user"]).is_file():
+        raise RefusedError(
+            f"user {request['user']!r} has no S3 keys on {config['host']}; role ceph_s3_users makes them"
+        )
     for field in SECRETS:
         _text(request, field)
 
@@ -209,13 +208,14 @@ def properties(request: Mapping[str, Any], account: pwd.struct_passwd, config: M
         "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": f"{given}/tls_cert",
         f"DASK_DISTRIBUTED__COMM__TLS__{role}__CERT": f"{given}/tls_cert",
         f"DASK_DISTRIBUTED__COMM__TLS__{role}__KEY": f"{given}/tls_key",
+        "AWS_SHARED_CREDENTIALS_FILE": f"{given}/s3",
         "HOME": "/tmp",  # noqa: S108  # the unit's own
         # One thread for each task: Dask runs as many tasks as there are cores.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MALLOC_TRIM_THRESHOLD_": "65536",
     }
-    wanted = [
+    return [
         *SANDBOX,
         f"User={account.pw_name}",
         f"Group={account.pw_gid}",
@@ -223,11 +223,9 @@ def properties(request: Mapping[str, Any], account: pwd.struct_passwd, config: M
         f"MemoryMax={request['memory']}",
         f"CPUQuota={100 * request['cores']}%",
         *(f"Environment={name}={value}" for name, value in environment.items()),
+        # The scheduler reads no data, but asks what the user may ask: which parts a file was uploaded in.
+        f"LoadCredential=s3:{config['credentials']}/{account.pw_name}",
     ]
-    if request["role"] == WORKER:  # the scheduler reads no data
-        wanted.append(f"LoadCredential=s3:{config['credentials']}/{account.pw_name}")
-        wanted.append(f"Environment=AWS_SHARED_CREDENTIALS_FILE={given}/s3")
-    return wanted
 
 
 def _start(request: Mapping[str, Any], account: pwd.struct_passwd, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,11 +63,18 @@ class Read(NamedTuple):
         data: the bytes.
         offset: where in the object they begin.
         served_by: the host whose gateway answered, "" if it did not say.
+        in_parts: the object was uploaded in parts.
     """
 
     data: bytes
     offset: int
     served_by: str
+    in_parts: bool
+
+
+def is_in_parts(etag: str) -> bool:
+    """Whether an object with this ETag was uploaded in parts: then it ends in a dash and their number."""
+    return "-" in etag
 
 
 def representable(key: str) -> bool:
@@ -147,7 +154,9 @@ async def read(bucket: str, key: str, access: Access, start: int | None = None, 
         data = await answer.bytes_async()
     except (BaseError, OSError) as error:
         raise _plain(error, bucket, key) from error
-    return Read(data.to_bytes(), answer.range[0], answer.attributes.get(SERVED_BY, ""))
+    return Read(
+        data.to_bytes(), answer.range[0], answer.attributes.get(SERVED_BY, ""), is_in_parts(answer.meta["e_tag"] or "")
+    )
 
 
 def _range(start: int | None, end: int | None) -> Any:

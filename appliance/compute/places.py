@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 MAP_TIMEOUT = 1.0  # s; a scheduler waits for nothing longer than this
 MAP_RETRY = 10.0  # s to leave a map service alone that did not answer within it
 
-Objects = list[tuple["Source", str]]  # what one task reads: arrays and keys in their buckets
+# What one task reads: arrays, and of which objects in their buckets (key, offset, length in bytes).
+Objects = list[tuple["Source", tuple[str, int, int]]]
+Held = list[tuple[tuple[str, ...], int]]  # addresses, and the bytes that each of them holds
+WHOLE_BYTES = 64 * 2**20  # an object of an array up to this size is one RADOS object (role ceph_rgw)
 
 
 class Placement(Protocol):
@@ -37,6 +40,14 @@ class Maps(Protocol):
     """What is asked of ``appliance.placement.MapClient``."""
 
     def get(self, bucket: str | None = None) -> Placement: ...
+
+
+class Ranges(Protocol):
+    """What is asked of ``appliance.placement.Ranges``."""
+
+    def hosts_of_ranges(
+        self, bucket: str, ranges: Sequence[tuple[str, int, int]]
+    ) -> Sequence[Sequence[tuple[str, int]]]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,16 +88,20 @@ def weigh(held: Iterable[tuple[tuple[str, ...], int]], present: Collection[str])
 
 
 class Atlas:
-    """The maps of the buckets that a scheduler's tasks read, never waited for longer than ``timeout`` seconds."""
+    """The maps of the buckets that a scheduler's tasks read, never waited for longer than ``timeout`` seconds.
+
+    ``ranges`` places parts of files and other large objects; without it nothing is known of these.
+    """
 
     def __init__(
         self,
         maps: Maps,
+        ranges: Ranges | None = None,
         timeout: float = MAP_TIMEOUT,
         retry: float = MAP_RETRY,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._maps = maps
+        self._maps, self._ranges = maps, ranges
         self._timeout, self._retry, self._clock = timeout, retry, clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="placement-map")
         self._asked: dict[str, Future[Placement]] = {}
@@ -113,6 +128,16 @@ class Atlas:
             self._used.pop(bucket, None)  # the client has tried its old map already
             raise
         return self._used[bucket]
+
+    def holders(self, bucket: str, ranges: Sequence[tuple[str, int, int]]) -> Sequence[Sequence[tuple[str, int]]]:
+        """For each (key, offset, length) the hosts, with the bytes that each holds; empty where nothing is known.
+
+        Raises ``TimeoutError`` where the answer takes too long, as the first one for thousands of files may: it comes
+        in all the same, and the next question finds it there.
+        """
+        if self._ranges is None:
+            return [()] * len(ranges)
+        return self._thread.submit(self._ranges.hosts_of_ranges, bucket, ranges).result(self._timeout)
 
     async def changed(self, buckets: Collection[str]) -> bool:
         """Ask for the maps anew, beside the event loop: whether one of them differs from the one used last."""
@@ -173,15 +198,19 @@ class Places:
         return found
 
     def _place(
-        self, objects: Objects, holders: Mapping[tuple[str, str], tuple[str, ...]], present: Collection[str]
+        self, objects: Objects, holders: Mapping[tuple[str, tuple[str, int, int]], Held], present: Collection[str]
     ) -> Place | None:
         if len(objects) == 1:
-            ((source, name),) = objects
-            hosts, nbytes, mixed = holders[source.bucket, name], source.chunk_bytes, False
+            ((source, part),) = objects
+            held = holders[source.bucket, part]
+            nbytes = part[2]
+            if len(held) == 1:
+                hosts, mixed = held[0][0], False
+            else:
+                hosts, mixed = weigh(held, present)
         else:
-            held = [(holders[source.bucket, name], source.chunk_bytes) for source, name in objects]
-            nbytes = sum(size for _, size in held)
-            hosts, mixed = weigh(held, present)
+            nbytes = sum(part[2] for _, part in objects)
+            hosts, mixed = weigh((each for source, part in objects for each in holders[source.bucket, part]), present)
         if not hosts:
             return None
         shared = self._shared.get((hosts, nbytes, mixed))
@@ -189,19 +218,29 @@ class Places:
             shared = self._shared[hosts, nbytes, mixed] = Place(hosts, nbytes, mixed, set(hosts))
         return shared
 
-    def _holders(self, reads: Iterable[Objects]) -> dict[tuple[str, str], tuple[str, ...]]:
-        """Addresses of the hosts of each bucket and key. One question for each bucket."""
-        keys: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    def _holders(self, reads: Iterable[Objects]) -> dict[tuple[str, tuple[str, int, int]], Held]:
+        """Addresses of the hosts of everything that is read. One or two questions for each bucket."""
+        whole: defaultdict[str, dict[tuple[str, int, int], None]] = defaultdict(dict)
+        parts: defaultdict[str, dict[tuple[str, int, int], None]] = defaultdict(dict)
         for objects in reads:
-            for source, key in objects:
-                keys[source.bucket][key] = None
-        self.buckets.update(keys)
-        holders: dict[tuple[str, str], tuple[str, ...]] = {}
-        for bucket, names in keys.items():
+            for source, part in objects:
+                of_array = source.references is None and part[2] <= WHOLE_BYTES
+                (whole if of_array else parts)[source.bucket][part] = None
+        self.buckets.update(whole, parts)
+        holders: dict[tuple[str, tuple[str, int, int]], Held] = {}
+        for bucket, wanted in whole.items():
             placement = self._atlas.get(bucket)
-            addresses: dict[tuple[str, ...], tuple[str, ...]] = {}
-            for key, hosts in zip(names, placement.hosts(bucket, list(names)), strict=True):
-                if hosts not in addresses:
-                    addresses[hosts] = tuple(_addresses(placement, hosts))
-                holders[bucket, key] = addresses[hosts]
+            addresses: dict[tuple[tuple[str, ...], int], Held] = {}
+            for part, hosts in zip(wanted, placement.hosts(bucket, [key for key, _, _ in wanted]), strict=True):
+                if (hosts, part[2]) not in addresses:
+                    addresses[hosts, part[2]] = [(tuple(_addresses(placement, hosts)), part[2])]
+                holders[bucket, part] = addresses[hosts, part[2]]
+        for bucket, wanted in parts.items():
+            placement = self._atlas.get(bucket)
+            try:
+                found = self._atlas.holders(bucket, list(wanted))
+            except TimeoutError:  # nothing is known in time, which is no reason to leave all else unplaced
+                found = [()] * len(wanted)
+            for part, shares in zip(wanted, found, strict=True):
+                holders[bucket, part] = [(tuple(_addresses(placement, (host,))), size) for host, size in shares]
         return holders

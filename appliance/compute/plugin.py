@@ -27,7 +27,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from appliance.compute import reads
 from appliance.compute.follow import FollowPlugin
-from appliance.compute.places import MAP_RETRY, MAP_TIMEOUT, Atlas, Maps, Objects, Place, Places
+from appliance.compute.places import MAP_RETRY, MAP_TIMEOUT, Atlas, Maps, Objects, Place, Places, Ranges
 from appliance.compute.rootish import RootishQueue, missing_parts
 
 logger = logging.getLogger("distributed.scheduler.appliance")
@@ -44,17 +44,18 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
     Args:
         scheduler: the scheduler that it is added to.
         maps: where the placement map comes from; None steers nothing.
+        ranges: what places ranges of files and other large objects; None leaves these alone.
         refresh: seconds between two looks at the map while tasks are queued.
     """
 
     name = "appliance-locality"
 
-    def __init__(self, scheduler: Any, maps: Maps | None, refresh: float = REFRESH):
+    def __init__(self, scheduler: Any, maps: Maps | None, ranges: Ranges | None = None, refresh: float = REFRESH):
         self.scheduler = scheduler
         self.refresh = refresh
         self.places: dict[Any, Place] = {}  # of all tasks that are steered, until they are forgotten
         self.placed_anew = 0  # times that queued tasks were placed by another map
-        self._atlas = Atlas(maps, MAP_TIMEOUT) if maps is not None else None
+        self._atlas = Atlas(maps, ranges) if maps is not None else None
         self._finder = Places(self._atlas) if self._atlas is not None else None
         self._said: set[str] = set()
         self._watch: asyncio.Future[None] | None = None
@@ -156,7 +157,7 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
         wanted: dict[Any, Objects] = {}
         for key, ts in fresh.items():
             try:
-                objects = finder.of(ts.run_spec)
+                objects = finder.ranges(ts.run_spec)
             except UnknownReadError:
                 continue
             except Exception as error:  # one odd task must not cost the others their places
@@ -240,24 +241,31 @@ def _free(ts: Any) -> bool:
     return not (ts.host_restrictions or ts.worker_restrictions or ts.resource_restrictions or ts.actor)
 
 
-def _maps() -> Maps | None:
+def _placement() -> tuple[Maps | None, Ranges | None]:
+    """What places this user's reads, as the environment of the scheduler's unit says."""
     url = os.environ.get("APPLIANCE_PLACEMENT_URL")
     if not url:
         logger.warning("APPLIANCE_PLACEMENT_URL is not set: tasks run without regard to where their data is")
-        return None
-    from appliance.placement import MapClient
+        return None, None
+    from appliance.placement import Heads, MapClient, PlacementUnavailable
+    from appliance.placement import Ranges as PlacedRanges
 
-    maps: Maps = MapClient(url, timeout=MAP_TIMEOUT, retry_after=MAP_RETRY)
-    return maps
+    maps = MapClient(url, timeout=MAP_TIMEOUT, retry_after=MAP_RETRY)
+    try:
+        return maps, PlacedRanges(maps, Heads.from_environment())
+    except PlacementUnavailable as error:
+        logger.warning("Tasks that read files and other large objects run anywhere: %s", error)
+        return maps, None
 
 
 async def dask_setup(scheduler: Any) -> None:
     """Dask's entry point for preloads: steer tasks, and gather the counts of what workers read."""
     reads.gather_on(scheduler)
+    maps: Maps | None = None
+    ranges: Ranges | None = None
     try:
-        maps = _maps()
+        maps, ranges = _placement()
     except Exception as error:
         logger.warning("Tasks run without regard to where their data is: %r", error)
-        maps = None
-    scheduler.add_plugin(LocalityPlugin(scheduler, maps))
+    scheduler.add_plugin(LocalityPlugin(scheduler, maps, ranges))
     scheduler.add_plugin(FollowPlugin(scheduler))

@@ -101,7 +101,7 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
         if end is not None and (start or 0) >= end:
             return b""
         got = await objects.read(bucket, key, access, start, end)
-        counter().add(bucket, key, len(got.data), got.served_by, got.offset)
+        counter().add(bucket, key, len(got.data), got.served_by, got.offset, got.in_parts)
         return got.data
 
     async def _pipe_file(
@@ -127,6 +127,7 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
                 int(answer.get("ContentLength") or 0),
                 answer["ResponseMetadata"].get("HTTPHeaders", {}).get(SERVED_BY, ""),
                 _offset(answer.get("ContentRange") or ""),
+                objects.is_in_parts(answer.get("ETag") or ""),
             )
         return answer
 

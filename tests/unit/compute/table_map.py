@@ -37,5 +37,5 @@ def holders(bucket: str, key: str) -> tuple[str, ...]:
 def dask_setup(_: object) -> None:
     from appliance.compute import counters, plugin
 
-    plugin._maps = TableMaps
+    plugin._placement = lambda: (TableMaps(), None)
     counters._placement = TableMaps().get

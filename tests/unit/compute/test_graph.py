@@ -35,7 +35,7 @@ def _predicted(collection: object) -> set[str]:
     (optimised,) = dask.optimize(collection)
     graph = convert_legacy_graph(dict(optimised.__dask_graph__()))
     finder = Reads(graph.get)
-    return {f"{source.bucket}/{key}" for task in graph.values() for source, key in finder.of(task)}
+    return {f"{source.bucket}/{key}" for task in graph.values() for source, (key, _, _) in finder.ranges(task)}
 
 
 def _read(endpoint: S3Endpoint, collection: object) -> set[str]:

@@ -116,7 +116,9 @@ def test_names_of_users_that_begin_alike_are_kept_apart() -> None:
     assert not unit_pattern("a.b").fullmatch(unit)
 
 
-def test_the_unit_is_the_users_and_limited(request_: dict[str, Any], config: dict[str, Any]) -> None:
+@pytest.mark.parametrize("role", ["worker", "scheduler"])
+def test_the_unit_is_the_users_and_limited(request_: dict[str, Any], config: dict[str, Any], role: str) -> None:
+    request_ |= {"role": role, "heartbeat_period": 15, "adaptive_period": 3.0, "idle_timeout": 0.0}
     wanted = properties(request_, NOBODY, config)
     for item in (
         "User=nobody",
@@ -140,8 +142,3 @@ def test_no_secret_is_on_a_command_line_or_in_the_environment(request_: dict[str
         shown = json.dumps([properties(request_, NOBODY, config), command(request_, config)])
         assert "canary" not in shown
         assert "canary" not in launcher._described(request_)
-
-
-def test_the_scheduler_gets_no_keys_to_data(request_: dict[str, Any], config: dict[str, Any]) -> None:
-    request_["role"] = "scheduler"
-    assert not [item for item in properties(request_, NOBODY, config) if "s3" in item]

@@ -248,12 +248,15 @@ class OneHolder:
     def hosts(self, _bucket: str, keys: list[str]) -> list[tuple[str, ...]]:
         return [("host1",) if key == "mine" else () if key == "odd" else ("host2",) for key in keys]
 
-    def hosts_of_ranges(self, _bucket: str, ranges: list[tuple[str, int, int]]) -> list[tuple[str, ...]]:
-        return [("host1",) if offset >= OBJECT_BYTES else ("host2",) for _, offset, _ in ranges]
+    def hosts_of_ranges(self, _bucket: str, ranges: list[tuple[str, int, int]]) -> list[tuple[tuple[str, int], ...]]:
+        return [
+            (("host1", length),) if offset >= OBJECT_BYTES else (("host2", length), ("host1", length - 1))
+            for _, offset, length in ranges
+        ]
 
 
 def test_a_read_is_local_only_if_gateway_and_disk_are_here() -> None:
-    counter = ReadCounter("host1", lambda _: OneHolder())
+    counter = ReadCounter("host1", lambda _: OneHolder(), OneHolder)
     counter.add("b", "mine", 10, "host1")
     counter.add("b", "mine", 20, "host2")
     counter.add("b", "theirs", 40, "host1")
@@ -268,17 +271,25 @@ def test_a_read_is_local_only_if_gateway_and_disk_are_here() -> None:
 
 
 def test_the_second_piece_of_a_large_object_has_a_place_of_its_own() -> None:
-    counter = ReadCounter("host1", lambda _: OneHolder())
+    counter = ReadCounter("host1", lambda _: OneHolder(), OneHolder)
     counter.add("b", "mine", 10, "host1", OBJECT_BYTES)
     counter.add("b", "mine", 20, "host1", OBJECT_BYTES - 20)
     counter.add("b", "mine", 40, "host1", OBJECT_BYTES - 20)
     assert counter.settle()["bytes"] == {"local": 30, "elsewhere": 40}
 
 
+def test_an_object_in_parts_is_placed_by_its_layout_however_small_the_read() -> None:
+    counter = ReadCounter("host2", lambda _: OneHolder(), OneHolder)
+    counter.add("b", "theirs", 10, "host2", 0, in_parts=False)
+    counter.add("b", "mine", 20, "host2", 0, in_parts=True)
+    assert counter.settle()["bytes"] == {"local": 30}
+
+
 def test_without_a_map_no_read_is_local() -> None:
-    def gone(_bucket: str) -> OneHolder:
+    def gone(*_bucket: str) -> OneHolder:
         raise ConnectionRefusedError("gone")
 
-    counter = ReadCounter("host1", gone)
+    counter = ReadCounter("host1", gone, gone)
     counter.add("b", "mine", 10, "host1")
-    assert counter.settle()["reads"] == {"unplaced": 1}
+    counter.add("b", "parts", 10, "host1", in_parts=True)
+    assert counter.settle()["reads"] == {"unplaced": 2}
