@@ -35,6 +35,8 @@ logger = logging.getLogger("distributed.scheduler.appliance")
 REFRESH = 3.0  # s between two looks at the map while tasks are queued
 BATCH = 1000  # tasks placed anew at a time: some 10 ms of the event loop
 MEASURED = 4  # of so many tasks the length of one is looked at: a mean needs no more
+ANYWHERE = "Tasks run without regard to where their data is"
+KEPT = "Tasks keep their places, though the map or the workers may have changed"
 WAITING = ("released", "waiting", "queued", "no-worker")  # states of a task that is on no worker
 
 
@@ -82,7 +84,7 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
             # In any other state than these two, a task is steered already or beyond it.
             self._steer(ts for key in tasks if (ts := scheduler.tasks.get(key)) and ts.state in ("released", "waiting"))
         except Exception as error:  # the stock scheduler goes on
-            self._say("steer", error)
+            self._say(ANYWHERE, error)
 
     def transition(self, key: Any, start: str, finish: str, *_: Any, **what: Any) -> None:
         """Keep the queue's books, and assigned tasks on the hosts of their data."""
@@ -161,7 +163,7 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
             except UnknownReadError:
                 continue
             except Exception as error:  # one odd task must not cost the others their places
-                self._say("read", error)
+                self._say(f"{ANYWHERE} (of some the reads are not understood)", error)
                 continue
             if objects:
                 wanted[key] = objects
@@ -192,7 +194,7 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
         try:
             self._steer(tasks)
         except Exception as error:
-            self._say("place anew", error)
+            self._say(KEPT, error)
 
     def _watch_the_map(self) -> None:
         if self._atlas is None or self.queue is None:
@@ -200,7 +202,7 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
         try:
             self._watch = asyncio.ensure_future(self._follow_the_map())
         except RuntimeError as error:  # no event loop: a scheduler that is driven by hand
-            self._say("watch the map", error)
+            self._say(KEPT, error)
 
     async def _follow_the_map(self) -> None:
         """While tasks are queued, look whether the map has changed, and place anew what has not run yet."""
@@ -211,7 +213,7 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
                     if self.scheduler.queued and await self._atlas.changed(tuple(self._finder.buckets)):
                         await self._place_anew()
                 except Exception as error:  # also of a map that is none; the tasks keep their places
-                    self._say("refresh the map", error)
+                    self._say(KEPT, error)
         finally:
             self._watch = None
 
@@ -230,7 +232,7 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
         """Log a kind of failure once: a scheduler lives through millions of tasks."""
         if what not in self._said:
             self._said.add(what)
-            logger.warning("Tasks run without regard to where their data is (%s): %r", what, error, exc_info=error)
+            logger.warning("%s: %r", what, error, exc_info=error)
 
 
 def _reads(ts: Any) -> bool:
