@@ -30,7 +30,7 @@ SERVED_BY = "appliance-served-by"
 # nothing, and a PUT of the same bytes to the same key may be done twice.
 RETRY: RetryConfig = {
     "max_retries": 8,
-    "retry_timeout": timedelta(seconds=120),
+    "retry_timeout": timedelta(seconds=240),
     "backoff": {"init_backoff": timedelta(milliseconds=50), "max_backoff": timedelta(seconds=4), "base": 2},
 }
 KEYS_AGE = timedelta(minutes=10)  # after which the keys are looked up again, since an operator may renew them

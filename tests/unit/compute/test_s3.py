@@ -74,6 +74,8 @@ def test_nothing_of_the_process_is_in_a_graph(endpoint: S3Endpoint, dataset: str
         opened.t.isel(time=0).compute()
         graph = cloudpickle.dumps(opened.mean())
         assert b"LocalS3FileSystem" in graph
+        written = field().chunk(time=60).to_zarr(f"{dataset}-2", mode="w", storage_options=options, compute=False)
+        graph += cloudpickle.dumps(written)
         for hidden in ("127.0.0.1", "canary-key", SECRET, "canary"):
             assert hidden.encode() not in graph
         back = pickle.loads(graph)  # noqa: S301
