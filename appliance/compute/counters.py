@@ -22,8 +22,6 @@ KINDS = {
     FALLBACK: "served by another host's gateway",
     UNPLACED: "no placement map said where the object lies",
 }
-# Bytes of an object that lie together (rgw_max_chunk_size of role ceph_rgw): what follows them may lie elsewhere.
-PIECE_BYTES = 64 * 2**20
 PENDING_MAX = 100_000  # reads that wait for a map; beyond it they count as unplaced
 
 
@@ -52,21 +50,22 @@ class ReadCounter:
         self.host = host
         self._placement = placement
         self._lock = threading.Lock()
-        self._pending: list[tuple[str, str, int, int]] = []
+        self._pending: list[tuple[str, str, int, int, bool]] = []
         self._reads: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._metrics = _metrics()
 
-    def add(self, bucket: str, key: str, nbytes: int, served_by: str, offset: int = 0) -> None:
+    def add(self, bucket: str, key: str, nbytes: int, served_by: str, offset: int = 0, in_parts: bool = False) -> None:
         """Note one read of ``nbytes`` bytes from ``offset`` in the object on.
 
-        ``served_by`` is the host whose gateway answered, "" if it did not say.
+        ``served_by`` is the host whose gateway answered, "" if it did not say; ``in_parts`` says that the object's
+        place depends on the offset.
         """
         with self._lock:
             if served_by != self.host:
                 self._count(FALLBACK, 1, nbytes)
             elif len(self._pending) < PENDING_MAX:
-                self._pending.append((bucket, key, offset, nbytes))
+                self._pending.append((bucket, key, offset, nbytes, in_parts))
             else:
                 self._count(UNPLACED, 1, nbytes)
 
@@ -80,18 +79,18 @@ class ReadCounter:
             pending, self._pending = self._pending, []
         kinds = self._kinds(pending)
         with self._lock:
-            for (_, _, _, nbytes), kind in zip(pending, kinds, strict=True):
+            for (_, _, _, nbytes, _), kind in zip(pending, kinds, strict=True):
                 self._count(kind, 1, nbytes)
             return {"host": self.host, "reads": dict(self._reads), "bytes": dict(self._bytes)}
 
-    def _kinds(self, pending: list[tuple[str, str, int, int]]) -> list[str]:
+    def _kinds(self, pending: list[tuple[str, str, int, int, bool]]) -> list[str]:
         kinds = [UNPLACED] * len(pending)
-        for bucket, large in {(bucket, offset + nbytes > PIECE_BYTES) for bucket, _, offset, nbytes in pending}:
-            at = [i for i, read in enumerate(pending) if read[0] == bucket and (sum(read[2:]) > PIECE_BYTES) == large]
+        for bucket, in_parts in {(read[0], read[4]) for read in pending}:
+            at = [i for i, read in enumerate(pending) if (read[0], read[4]) == (bucket, in_parts)]
             with contextlib.suppress(Exception):  # without a map there is nothing to say; the kind says so
                 placement = self._placement(bucket)
-                if large:
-                    placed = placement.hosts_of_ranges(bucket, [pending[i][1:] for i in at])
+                if in_parts:
+                    placed = placement.hosts_of_ranges(bucket, [pending[i][1:4] for i in at])
                 else:
                     placed = placement.hosts(bucket, [pending[i][1] for i in at])
                 for i, hosts in zip(at, placed, strict=True):

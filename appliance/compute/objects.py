@@ -63,11 +63,22 @@ class Read(NamedTuple):
         data: the bytes.
         offset: where in the object they begin.
         served_by: the host whose gateway answered, "" if it did not say.
+        in_parts: the object lies in several RADOS objects, so that its place depends on the offset.
     """
 
     data: bytes
     offset: int
     served_by: str
+    in_parts: bool
+
+
+def in_parts(size: int, etag: str | None) -> bool:
+    """Whether an object of ``size`` bytes is more than one RADOS object.
+
+    It is if it is larger than one, or was uploaded in parts: the ETag then ends in a dash and their number; all others
+    are an MD5.
+    """
+    return size > OBJECT_BYTES or "-" in (etag or "")
 
 
 def representable(key: str) -> bool:
@@ -147,7 +158,12 @@ async def read(bucket: str, key: str, access: Access, start: int | None = None, 
         data = await answer.bytes_async()
     except (BaseError, OSError) as error:
         raise _plain(error, bucket, key) from error
-    return Read(data.to_bytes(), answer.range[0], answer.attributes.get(SERVED_BY, ""))
+    return Read(
+        data.to_bytes(),
+        answer.range[0],
+        answer.attributes.get(SERVED_BY, ""),
+        in_parts(answer.meta["size"], answer.meta["e_tag"]),
+    )
 
 
 def _range(start: int | None, end: int | None) -> Any:

@@ -134,7 +134,7 @@ def test_each_read_is_counted_with_its_place(monkeypatch: pytest.MonkeyPatch) ->
         file.seek(3)
         file.read(2)
     expected = ((8, 0), (2, 5), (2, 6), (2, 0), (4, 4), (2, 3))
-    assert sorted(noted) == sorted(("alice", "letters", nbytes, "host1", offset) for nbytes, offset in expected)
+    assert sorted(noted) == sorted(("alice", "letters", nbytes, "host1", offset, False) for nbytes, offset in expected)
 
 
 def test_a_gateway_that_fails_is_asked_again(endpoint: S3Endpoint) -> None:
@@ -269,12 +269,27 @@ def test_a_read_is_local_only_if_gateway_and_disk_are_here() -> None:
     assert counter.settle()["bytes"]["local"] == 11
 
 
-def test_the_second_piece_of_a_large_object_has_a_place_of_its_own() -> None:
+def test_where_an_object_lies_in_parts_the_offset_decides() -> None:
     counter = ReadCounter("host1", lambda _: OneHolder())
-    counter.add("b", "mine", 10, "host1", OBJECT_BYTES)
-    counter.add("b", "mine", 20, "host1", OBJECT_BYTES - 20)
-    counter.add("b", "mine", 40, "host1", OBJECT_BYTES - 20)
-    assert counter.settle()["bytes"] == {"local": 30, "elsewhere": 40}
+    counter.add("b", "mine", 10, "host1", OBJECT_BYTES, True)
+    counter.add("b", "mine", 20, "host1", OBJECT_BYTES - 20, True)
+    counter.add("b", "theirs", 40, "host1", OBJECT_BYTES - 40, False)
+    assert counter.settle()["bytes"] == {"local": 10, "elsewhere": 60}
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_an_object_uploaded_in_parts_is_known_by_its_etag(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not objects.in_parts(OBJECT_BYTES, '"0cc175b9c0f1b6a831c399e269772661"')
+    assert objects.in_parts(OBJECT_BYTES + 1, '"0cc175b9c0f1b6a831c399e269772661"')
+    noted: list[object] = []
+    monkeypatch.setattr(counter(), "add", lambda *read: noted.append(read[-1]))
+    monkeypatch.setattr("s3_endpoint.etag_of", lambda _: '"0cc175b9c0f1b6a831c399e269772661-3"')
+    files = LocalS3FileSystem(skip_instance_cache=True)
+    files.pipe_file("alice/parts", b"abc")
+    files.cat_file("alice/parts", start=1, end=2)
+    with files.open("alice/parts") as file:
+        file.read()
+    assert noted == [True, True]
 
 
 def test_without_a_map_no_read_is_local() -> None:

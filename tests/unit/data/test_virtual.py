@@ -88,7 +88,7 @@ def test_each_chunk_is_one_counted_range_of_its_file(
     collection = lazy.mean()
     (optimised,) = dask.optimize(collection)
     graph = convert_legacy_graph(dict(optimised.__dask_graph__()))
-    noted: list[tuple[str, str, int, str, int]] = []
+    noted: list[tuple[str, str, int, str, int, bool]] = []
     monkeypatch.setattr(counter(), "add", lambda *read: noted.append(read))
     endpoint.log.clear()
     assert float(collection.compute(scheduler="sync")) == pytest.approx(float(BOTH.t[8:18].mean()), abs=1e-3)
@@ -97,7 +97,9 @@ def test_each_chunk_is_one_counted_range_of_its_file(
     assert {(source.bucket, key) for source, key in told} == {("alice", "era/1.nc"), ("alice", "era/2.nc")}
     ranges = [read for node in graph.values() for _, read in reads.ranges(node)]
     assert len(ranges) == 3
-    assert sorted(ranges) == sorted((key, offset, nbytes) for _, key, nbytes, _, offset in noted if key.endswith(".nc"))
+    assert sorted(ranges) == sorted(
+        (key, offset, nbytes) for _, key, nbytes, _, offset, _ in noted if key.endswith(".nc")
+    )
     assert {read[3] for read in noted} == {"host1"}
 
 
