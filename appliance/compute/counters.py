@@ -23,8 +23,6 @@ KINDS = {
     FALLBACK: "served by another host's gateway",
     UNPLACED: "no placement map said where the object lies",
 }
-# Bytes of an object that lie together (rgw_max_chunk_size of role ceph_rgw): what follows them may lie elsewhere.
-PIECE_BYTES = 64 * 2**20
 PENDING_MAX = 100_000  # reads that wait for a map; beyond it they count as unplaced
 
 
@@ -55,7 +53,7 @@ class Pending:
     key: str
     offset: int
     nbytes: int
-    in_pieces: bool  # its name alone does not tell where it lies
+    in_parts: bool  # the object's place depends on the offset
 
 
 class ReadCounter:
@@ -80,15 +78,14 @@ class ReadCounter:
     def add(self, bucket: str, key: str, nbytes: int, served_by: str, offset: int = 0, in_parts: bool = False) -> None:
         """Note one read of ``nbytes`` bytes from ``offset`` in the object on.
 
-        ``served_by`` is the host whose gateway answered, "" if it did not say; ``in_parts`` tells that the object was
-        uploaded in parts, so that its name does not tell where it lies.
+        ``served_by`` is the host whose gateway answered, "" if it did not say; ``in_parts`` says that the object's
+        place depends on the offset.
         """
         with self._lock:
             if served_by != self.host:
                 self._count(FALLBACK, 1, nbytes)
             elif len(self._pending) < PENDING_MAX:
-                in_pieces = in_parts or offset + nbytes > PIECE_BYTES
-                self._pending.append(Pending(bucket, key, offset, nbytes, in_pieces))
+                self._pending.append(Pending(bucket, key, offset, nbytes, in_parts))
             else:
                 self._count(UNPLACED, 1, nbytes)
 
@@ -108,18 +105,18 @@ class ReadCounter:
 
     def _kinds(self, pending: list[Pending]) -> list[str]:
         kinds = [UNPLACED] * len(pending)
-        for bucket, in_pieces in {(read.bucket, read.in_pieces) for read in pending}:
-            at = [i for i, read in enumerate(pending) if (read.bucket, read.in_pieces) == (bucket, in_pieces)]
+        for bucket, in_parts in {(read.bucket, read.in_parts) for read in pending}:
+            at = [i for i, read in enumerate(pending) if (read.bucket, read.in_parts) == (bucket, in_parts)]
             with contextlib.suppress(Exception):  # without a map there is nothing to say; the kind says so
                 reads = [pending[i] for i in at]
-                for i, here in zip(at, self._here(bucket, in_pieces, reads), strict=True):
+                for i, here in zip(at, self._here(bucket, in_parts, reads), strict=True):
                     if here is not None:
                         kinds[i] = LOCAL if here else ELSEWHERE
         return kinds
 
-    def _here(self, bucket: str, in_pieces: bool, reads: Sequence[Pending]) -> list[bool | None]:
+    def _here(self, bucket: str, in_parts: bool, reads: Sequence[Pending]) -> list[bool | None]:
         """Whether all of each read lies on this host; None where nobody knows."""
-        if in_pieces:
+        if in_parts:
             ranges = [(read.key, read.offset, read.nbytes) for read in reads]
             held = [dict(hosts) for hosts in self._ranges().hosts_of_ranges(bucket, ranges)]
             return [

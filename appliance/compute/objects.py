@@ -30,7 +30,7 @@ SERVED_BY = "appliance-served-by"
 # nothing, and a PUT of the same bytes to the same key may be done twice.
 RETRY: RetryConfig = {
     "max_retries": 8,
-    "retry_timeout": timedelta(seconds=120),
+    "retry_timeout": timedelta(seconds=240),
     "backoff": {"init_backoff": timedelta(milliseconds=50), "max_backoff": timedelta(seconds=4), "base": 2},
 }
 KEYS_AGE = timedelta(minutes=10)  # after which the keys are looked up again, since an operator may renew them
@@ -63,7 +63,7 @@ class Read(NamedTuple):
         data: the bytes.
         offset: where in the object they begin.
         served_by: the host whose gateway answered, "" if it did not say.
-        in_parts: the object was uploaded in parts.
+        in_parts: the object lies in several RADOS objects, so that its place depends on the offset.
     """
 
     data: bytes
@@ -72,9 +72,13 @@ class Read(NamedTuple):
     in_parts: bool
 
 
-def is_in_parts(etag: str) -> bool:
-    """Whether an object with this ETag was uploaded in parts: then it ends in a dash and their number."""
-    return "-" in etag
+def in_parts(size: int, etag: str | None) -> bool:
+    """Whether an object of ``size`` bytes is more than one RADOS object.
+
+    It is if it is larger than one, or was uploaded in parts: the ETag then ends in a dash and their number; all others
+    are an MD5.
+    """
+    return size > OBJECT_BYTES or "-" in (etag or "")
 
 
 def representable(key: str) -> bool:
@@ -155,7 +159,10 @@ async def read(bucket: str, key: str, access: Access, start: int | None = None, 
     except (BaseError, OSError) as error:
         raise _plain(error, bucket, key) from error
     return Read(
-        data.to_bytes(), answer.range[0], answer.attributes.get(SERVED_BY, ""), is_in_parts(answer.meta["e_tag"] or "")
+        data.to_bytes(),
+        answer.range[0],
+        answer.attributes.get(SERVED_BY, ""),
+        in_parts(answer.meta["size"], answer.meta["e_tag"]),
     )
 
 

@@ -121,21 +121,24 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
     async def _call_s3(self, method: str, *arguments: Any, **kwargs: Any) -> Any:
         answer = await super()._call_s3(method, *arguments, **kwargs)
         if method == "get_object" and not self._foreign:
+            nbytes = int(answer.get("ContentLength") or 0)
+            offset, size = _range(answer.get("ContentRange") or "", nbytes)
             counter().add(
                 kwargs.get("Bucket", ""),
                 kwargs.get("Key", ""),
-                int(answer.get("ContentLength") or 0),
+                nbytes,
                 answer["ResponseMetadata"].get("HTTPHeaders", {}).get(SERVED_BY, ""),
-                _offset(answer.get("ContentRange") or ""),
-                objects.is_in_parts(answer.get("ETag") or ""),
+                offset,
+                objects.in_parts(size, answer.get("ETag")),
             )
         return answer
 
 
-def _offset(content_range: str) -> int:
-    """Where an answer begins in its object: "bytes 5-9/100" is 5 (RFC 9110, 14.4); 0 for a whole object."""
-    first = content_range.removeprefix("bytes ").partition("-")[0]
-    return int(first) if first.isdecimal() else 0
+def _range(content_range: str, nbytes: int) -> tuple[int, int]:
+    """Where an answer begins, and its object's size: "bytes 5-9/100" is 5 and 100 (RFC 9110, 14.4); "" is all of it."""
+    span, _, size = content_range.removeprefix("bytes ").partition("/")
+    first = span.partition("-")[0]
+    return int(first) if first.isdecimal() else 0, int(size) if size.isdecimal() else nbytes
 
 
 def _without_place(options: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from appliance.data import DataError
 from appliance.data.files import check_joinable, joined, parser_of, sorted_by
 from appliance.data.stores import REFERENCES, write_icechunk
 from appliance.data.transfer import place_of
+from appliance.data.whole import cut
 
 FORMATS = ("kerchunk", "icechunk")
 
@@ -61,7 +62,7 @@ def virtualize(
             # read by the old and some by the new.
             raise DataError(f"{target}: is there already: name another place, or delete it and open it in new clusters")
     urls = expand([sources] if isinstance(sources, str) else sources)
-    opened = open_all(urls, dim, group, progress)
+    opened = cut(open_all(urls, dim, group, progress))
     if len(opened) > 1:
         opened = sorted_by(opened, dim)
         check_joinable(opened, dim)

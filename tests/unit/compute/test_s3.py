@@ -74,6 +74,8 @@ def test_nothing_of_the_process_is_in_a_graph(endpoint: S3Endpoint, dataset: str
         opened.t.isel(time=0).compute()
         graph = cloudpickle.dumps(opened.mean())
         assert b"LocalS3FileSystem" in graph
+        written = field().chunk(time=60).to_zarr(f"{dataset}-2", mode="w", storage_options=options, compute=False)
+        graph += cloudpickle.dumps(written)
         for hidden in ("127.0.0.1", "canary-key", SECRET, "canary"):
             assert hidden.encode() not in graph
         back = pickle.loads(graph)  # noqa: S301
@@ -132,7 +134,7 @@ def test_each_read_is_counted_with_its_place(monkeypatch: pytest.MonkeyPatch) ->
         file.seek(3)
         file.read(2)
     expected = ((8, 0), (2, 5), (2, 6), (2, 0), (4, 4), (2, 3))
-    assert sorted(noted) == sorted(("alice", "letters", nbytes, "host1", offset) for nbytes, offset in expected)
+    assert sorted(noted) == sorted(("alice", "letters", nbytes, "host1", offset, False) for nbytes, offset in expected)
 
 
 def test_a_gateway_that_fails_is_asked_again(endpoint: S3Endpoint) -> None:
@@ -270,19 +272,27 @@ def test_a_read_is_local_only_if_gateway_and_disk_are_here() -> None:
     assert counter.settle()["bytes"]["local"] == 11
 
 
-def test_the_second_piece_of_a_large_object_has_a_place_of_its_own() -> None:
+def test_where_an_object_lies_in_parts_the_offset_decides() -> None:
     counter = ReadCounter("host1", lambda _: OneHolder(), OneHolder)
-    counter.add("b", "mine", 10, "host1", OBJECT_BYTES)
-    counter.add("b", "mine", 20, "host1", OBJECT_BYTES - 20)
-    counter.add("b", "mine", 40, "host1", OBJECT_BYTES - 20)
-    assert counter.settle()["bytes"] == {"local": 30, "elsewhere": 40}
+    counter.add("b", "mine", 10, "host1", OBJECT_BYTES, True)
+    counter.add("b", "mine", 20, "host1", OBJECT_BYTES - 20, True)
+    counter.add("b", "theirs", 40, "host1", OBJECT_BYTES - 40, False)
+    assert counter.settle()["bytes"] == {"local": 10, "elsewhere": 60}
 
 
-def test_an_object_in_parts_is_placed_by_its_layout_however_small_the_read() -> None:
-    counter = ReadCounter("host2", lambda _: OneHolder(), OneHolder)
-    counter.add("b", "theirs", 10, "host2", 0, in_parts=False)
-    counter.add("b", "mine", 20, "host2", 0, in_parts=True)
-    assert counter.settle()["bytes"] == {"local": 30}
+@pytest.mark.usefixtures("endpoint")
+def test_an_object_uploaded_in_parts_is_known_by_its_etag(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not objects.in_parts(OBJECT_BYTES, '"0cc175b9c0f1b6a831c399e269772661"')
+    assert objects.in_parts(OBJECT_BYTES + 1, '"0cc175b9c0f1b6a831c399e269772661"')
+    noted: list[object] = []
+    monkeypatch.setattr(counter(), "add", lambda *read: noted.append(read[-1]))
+    monkeypatch.setattr("s3_endpoint.etag_of", lambda _: '"0cc175b9c0f1b6a831c399e269772661-3"')
+    files = LocalS3FileSystem(skip_instance_cache=True)
+    files.pipe_file("alice/parts", b"abc")
+    files.cat_file("alice/parts", start=1, end=2)
+    with files.open("alice/parts") as file:
+        file.read()
+    assert noted == [True, True]
 
 
 def test_without_a_map_no_read_is_local() -> None:

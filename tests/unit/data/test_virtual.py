@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import cloudpickle
 import dask
@@ -55,6 +56,20 @@ def test_older_formats_too(store: Store, file_format: str) -> None:
         store(f"old/{number}.nc", year(number), file_format)
     dataset = opened(virtualize("s3://alice/old/*.nc", "s3://alice/old"))
     xr.testing.assert_equal(dataset.t.compute().drop_vars("lat"), BOTH.t.drop_vars("lat"))
+
+
+@pytest.mark.parametrize("stored", [{"file_format": "NETCDF3_64BIT"}, {"contiguous": True}])
+def test_arrays_in_one_piece_are_cut_where_files_of_unlike_length_meet(
+    store: Store, monkeypatch: pytest.MonkeyPatch, stored: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("appliance.data.whole.CHUNK_BYTES", 4 * 6 * 8 * 8)  # of four days
+    months = [year(1, days=8), year(2, days=12), year(3, days=10)]
+    for files, days in ((months[:2], 4), (months, 2)):
+        for number, month in enumerate(files):
+            store(f"months-{days}/{number}.nc", month, **stored)
+        dataset = opened(virtualize(f"s3://alice/months-{days}/*.nc", f"s3://alice/months-{days}"))
+        assert set(dataset.t.chunks[0]) == {days}
+        np.testing.assert_array_equal(dataset.t.values, np.concatenate([month.t for month in files]))
 
 
 def test_one_file_is_a_dataset(store: Store) -> None:

@@ -1,0 +1,69 @@
+"""Arrays that a file holds in one piece (netCDF-3, and HDF5 without chunks), cut into chunks that tasks can read.
+
+Uncompressed rows follow each other, so that any run of them is a chunk of its own: nothing is rewritten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+CHUNK_BYTES = 32 * 2**20  # of a chunk at most, where a row is not larger by itself
+
+
+def cut(opened: Sequence[tuple[str, xr.Dataset]]) -> list[tuple[str, xr.Dataset]]:
+    """The same virtual datasets, with arrays in one piece cut along their first dimension.
+
+    The pieces have the same length in all files, and all files are whole numbers of them, so that files of unlike
+    length (months) can be joined.
+    """
+    names = [
+        name
+        for name in opened[0][1].variables
+        if all(name in dataset.variables and _in_one_piece(dataset.variables[name]) for _, dataset in opened)
+    ]
+    done = [(url, dataset.copy()) for url, dataset in opened]
+    for name in names:
+        variables = [dataset.variables[name] for _, dataset in done]
+        rows = _rows(math.gcd(*(variable.shape[0] for variable in variables)), variables[0])
+        for (_, dataset), variable in zip(done, variables, strict=True):
+            if rows < variable.shape[0]:
+                dataset[name] = variable.copy(deep=False, data=_cut(variable.data, rows))
+    return done
+
+
+def _in_one_piece(variable: xr.Variable) -> bool:
+    if not hasattr(variable.data, "manifest") or not variable.shape or 0 in variable.shape:
+        return False
+    codecs = [type(codec).__name__ for codec in variable.data.metadata.codecs]
+    # A file may also hold an array of which nothing was ever written: no piece at all.
+    return (
+        variable.data.chunks == variable.shape and codecs == ["BytesCodec"] and len(variable.data.manifest.dict()) == 1
+    )
+
+
+def _rows(common: int, variable: xr.Variable) -> int:
+    """The largest divisor of ``common`` that makes a chunk of at most CHUNK_BYTES; 1 if none does."""
+    row = math.prod(variable.shape[1:]) * variable.dtype.itemsize
+    return max((n for n in range(1, common + 1) if common % n == 0 and n * row <= CHUNK_BYTES), default=1)
+
+
+def _cut(array: Any, rows: int) -> Any:
+    from virtualizarr.manifests import ChunkManifest, ManifestArray
+    from virtualizarr.manifests.utils import copy_and_replace_metadata
+
+    (entry,) = array.manifest.dict().values()
+    count = array.shape[0] // rows
+    length = entry["length"] // count
+    grid = (count, *(1 for _ in array.shape[1:]))
+    manifest = ChunkManifest.from_arrays(
+        paths=np.full(grid, entry["path"], dtype=np.dtypes.StringDType()),
+        offsets=(entry["offset"] + length * np.arange(count, dtype="u8")).reshape(grid),
+        lengths=np.full(grid, length, dtype="u8"),
+    )
+    metadata = copy_and_replace_metadata(array.metadata, new_chunks=[rows, *array.shape[1:]])
+    return ManifestArray(metadata=metadata, chunkmanifest=manifest)
