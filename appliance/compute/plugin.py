@@ -209,8 +209,8 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
                 try:
                     if self.scheduler.queued and await self._atlas.changed(tuple(self._finder.buckets)):
                         await self._place_anew()
-                except Exception as error:  # also of a map that is none; the tasks keep their places
-                    self._say("refresh the map", error)
+                except Exception as error:  # also of a map that is none
+                    self._say("refresh the map", error, "What is queued keeps its places")
         finally:
             self._watch = None
 
@@ -225,11 +225,11 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
             await asyncio.sleep(0)  # others have a turn
         logger.info("The map has changed: placed %d tasks anew in %.2f s", len(waiting), time.monotonic() - start)
 
-    def _say(self, what: str, error: Exception) -> None:
+    def _say(self, what: str, error: Exception, so: str = "Tasks run without regard to where their data is") -> None:
         """Log a kind of failure once: a scheduler lives through millions of tasks."""
         if what not in self._said:
             self._said.add(what)
-            logger.warning("Tasks run without regard to where their data is (%s): %r", what, error, exc_info=error)
+            logger.warning("%s (%s): %r", so, what, error, exc_info=error)
 
 
 def _reads(ts: Any) -> bool:
