@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from appliance.compute.places import Atlas, Places, weigh
+from appliance.compute.places import WHOLE_BYTES, Atlas, Objects, Places, weigh
 from appliance.placement import UnknownPlace
 
-ONE, OTHER = (SimpleNamespace(bucket=bucket, chunk_bytes=size) for bucket, size in (("one", 10), ("other", 100)))
+ONE, OTHER, FILES = (
+    SimpleNamespace(bucket=bucket, references=references)
+    for bucket, references in (("one", None), ("other", None), ("files", object()))
+)
+AB, BC, NOWHERE = ("ab", 0, 10), ("bc", 0, 100), ("", 0, 10)
 
 
 class Map:
@@ -51,19 +57,55 @@ def test_a_task_goes_where_most_of_its_bytes_are(
 
 
 def test_places_of_tasks_of_one_and_of_several_objects() -> None:
-    found = places().of({"t1": [(ONE, "ab")], "t2": [(ONE, "ab"), (OTHER, "bc")], "t3": [(ONE, "")]}, {"A", "B", "C"})
+    found = places().of({"t1": [(ONE, AB)], "t2": [(ONE, AB), (OTHER, BC)], "t3": [(ONE, NOWHERE)]}, {"A", "B", "C"})
     assert found["t1"].hosts == ("A", "B")
     assert (found["t2"].hosts, found["t2"].nbytes, found["t2"].mixed) == (("B",), 110, True)
     assert "t3" not in found  # nobody knows where it is
 
 
 def test_a_host_without_an_address_costs_only_itself() -> None:
-    found = places(Map(unknown="a")).of({"t": [(ONE, "ab")]}, {"A", "B"})
+    found = places(Map(unknown="a")).of({"t": [(ONE, AB)]}, {"A", "B"})
     assert found["t"].hosts == ("B",)
 
 
+class Ranges:
+    """The first ten bytes of each file are on a and b, what follows on c; three bytes of a range across on c."""
+
+    def hosts_of_ranges(self, _bucket: str, ranges: Sequence[tuple[str, int, int]]) -> list[Any]:
+        return [(("a", 10), ("b", 10)) if not offset else (("c", 3), ("b", 2)) for _, offset, _ in ranges]
+
+
+def test_parts_of_files_are_placed_by_range_and_not_by_name() -> None:
+    maps = SimpleNamespace(get=lambda _bucket: Map())
+    reads: dict[str, Objects] = {
+        "first": [(FILES, ("x.nc", 0, 10))],
+        "across": [(FILES, ("x.nc", 7, 5))],
+        "large": [(ONE, ("ab", 0, WHOLE_BYTES + 1))],  # more than one RADOS object: its name tells of its head alone
+        "two": [(FILES, ("x.nc", 0, 10)), (ONE, BC)],
+    }
+    found = Places(Atlas(maps, Ranges())).of(reads, {"A", "B", "C"})
+    assert {task: place.hosts for task, place in found.items()} == {
+        "first": ("A", "B"),
+        "across": ("C",),
+        "large": ("A", "B"),
+        "two": ("B",),
+    }
+    assert (found["across"].nbytes, found["across"].mixed) == (5, True)
+    assert set(Places(Atlas(maps)).of(reads, {"A"})) == {"two"}  # by what is known
+
+
+def test_ranges_that_nobody_places_in_time_keep_no_other_task_from_its_place() -> None:
+    def slowly(_bucket: str, _ranges: object) -> list[Any]:
+        time.sleep(0.2)
+        return []
+
+    atlas = Atlas(SimpleNamespace(get=lambda _bucket: Map()), SimpleNamespace(hosts_of_ranges=slowly), timeout=0.05)
+    found = Places(atlas).of({"file": [(FILES, ("x.nc", 0, 10))], "chunk": [(ONE, AB)]}, {"A", "B"})
+    assert set(found) == {"chunk"}
+
+
 def test_tasks_of_the_same_hosts_share_one_place() -> None:
-    found = places().of({number: [(ONE, "ab")] for number in range(100)}, {"A", "B"})
+    found = places().of({number: [(ONE, AB)] for number in range(100)}, {"A", "B"})
     assert len({id(place) for place in found.values()}) == 1
 
 
