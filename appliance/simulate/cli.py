@@ -70,7 +70,7 @@ class Streamed:
 @_several("--stream", None, "Instead: place so many chunks, one after the other, and do nothing else.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the made maps and the tasks' lengths.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each cell, instead of the table.")
-@click.option("--plot", "picture", type=click.Path(dir_okay=False, path_type=Path), help="Also write a picture (SVG).")
+@click.option("--plot", "picture", type=click.Path(dir_okay=False, path_type=Path), help="Also write a picture (PNG).")
 def simulate(
     hosts: Sequence[int],
     replicas: Sequence[int],

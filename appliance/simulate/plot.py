@@ -13,19 +13,18 @@ COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 
 
 def plot(results: Sequence[Result], target: Path) -> None:
-    """Write an SVG of cost, balance, and bytes on the wire against the number of hosts, a line for each other choice.
+    """Write a PNG of cost, balance, and bytes on the wire against the number of hosts, a line for each other choice.
 
     Raises ``OSError`` if the file cannot be written.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     lines: defaultdict[str, list[Result]] = defaultdict(list)
     for result in results:
         lines[_name(result, results)].append(result)
     figure = Figure(figsize=(12, 4.2), layout="constrained")
-    FigureCanvasSVG(figure)
+    FigureCanvasAgg(figure)
     panels: tuple[tuple[str, Callable[[Result], float]], ...] = (
         ("scheduling, CPU µs a chunk", lambda result: result.place_us + result.decide_us),
         ("busiest host / mean", lambda result: result.balance),
@@ -44,9 +43,7 @@ def plot(results: Sequence[Result], target: Path) -> None:
         axes.set_ylim(bottom=1.0 if "mean" in title else 0.0)
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize="small")
-    # The same results give the same file.
-    with mpl.rc_context({"svg.hashsalt": "appliance"}):
-        figure.savefig(target, format="svg", metadata={"Date": None})
+    figure.savefig(target, format="png", dpi=120)
 
 
 def _name(result: Result, results: Sequence[Result]) -> str:

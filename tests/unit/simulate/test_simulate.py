@@ -78,12 +78,12 @@ def call(*arguments: str) -> tuple[int, str]:
 
 def test_the_command_writes_lines_a_table_and_a_picture(tmp_path: Path) -> None:
     small = ("--hosts", "3,6", "--replicas", "2", "--chunks", "300")
-    picture = tmp_path / "cells.svg"
+    picture = tmp_path / "cells.png"
     code, text = call(*small, "--json", "--plot", str(picture))
     assert code == 0
     cells = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     assert [(cell["hosts"], cell["chunks"]) for cell in cells] == [(3, 300), (6, 300)]
-    assert picture.read_text().rstrip().endswith("</svg>")
+    assert picture.read_bytes().startswith(b"\x89PNG")
     code, text = call(*small)
     assert code == 0
     assert text.count("300") >= 2
@@ -99,7 +99,7 @@ def test_the_command_writes_lines_a_table_and_a_picture(tmp_path: Path) -> None:
         (("--hosts", "0"), ("--hosts", "'0'", "1 or more")),
         (("--hosts", "2", "--replicas", "3"), ("replicas is 3", "2 hosts", "give 2 or fewer")),
         (("--objects", "8", "--chunks", "5"), ("chunks is 5", "give 8 or more")),
-        (("--plot", "nowhere/at/all.svg"), ("--plot", "nowhere/at/all.svg", "make it, or give another")),
+        (("--plot", "nowhere/at/all.png"), ("--plot", "nowhere/at/all.png", "make it, or give another")),
     ],
 )
 def test_the_command_says_what_is_wrong_before_it_starts(arguments: tuple[str, ...], said: tuple[str, ...]) -> None:
