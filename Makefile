@@ -11,7 +11,7 @@ UV_LOCK := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup lock lint unit rack-tests test demo bench clean
+.PHONY: help setup lock lint unit rack-tests test demo bench-quick bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -68,8 +68,18 @@ test: lint unit rack-tests ## Everything that must hold: lint, unit, rack life c
 demo: setup ## Build the facility on an emulated rack and run a researcher's analysis in a browser (root)
 	appliance demo run
 
-bench: setup ## Measure what is promised as a figure, not as a test (root, on the facility that `make demo` left)
-	for bench in tests/bench/*.py; do echo "== $$bench"; python "$$bench"; done
+# What is promised as a figure and not as a test. On the facility that `make demo` left, as root; a quiet machine's
+# figures are worth more. All of them gather in build/bench/summary.json.
+bench-quick: setup ## Measure the most important figures, in some ten minutes
+	python tests/bench/placement.py
+	python tests/bench/scheduler.py --only memory --only balance
+	python tests/bench/locality.py --quick
+
+bench: setup ## Measure every figure, in hours
+	python tests/bench/placement.py
+	python tests/bench/read_path.py
+	python tests/bench/scheduler.py
+	python tests/bench/locality.py
 
 clean: ## Remove what make built here; racks and caches stay (`appliance rack down`, `appliance depot down`)
 	rm -rf $(VENV) $(BUILD) dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

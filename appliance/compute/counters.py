@@ -16,13 +16,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 # What a read was. "unplaced": no map said where the object is; it is never counted as local.
-LOCAL, ELSEWHERE, FALLBACK, UNPLACED = "local", "elsewhere", "fallback", "unplaced"
+LOCAL, REPLICA, ELSEWHERE, FALLBACK, UNPLACED = "local", "replica", "elsewhere", "fallback", "unplaced"
 KINDS = {
     LOCAL: "served by this host's gateway from this host's disk",
+    REPLICA: "likewise, where another host holds the primary copy",
     ELSEWHERE: "served by this host's gateway, the object lies on other hosts",
     FALLBACK: "served by another host's gateway",
     UNPLACED: "no placement map said where the object lies",
 }
+NO_HOST = ""
+HERE = (LOCAL, REPLICA)  # kinds of read that cross no network
 PENDING_MAX = 100_000  # reads that wait for a map; beyond it they count as unplaced
 
 
@@ -109,22 +112,23 @@ class ReadCounter:
             at = [i for i, read in enumerate(pending) if (read.bucket, read.in_parts) == (bucket, in_parts)]
             with contextlib.suppress(Exception):  # without a map there is nothing to say; the kind says so
                 reads = [pending[i] for i in at]
-                for i, here in zip(at, self._here(bucket, in_parts, reads), strict=True):
-                    if here is not None:
-                        kinds[i] = LOCAL if here else ELSEWHERE
+                for i, holders in zip(at, self._holders(bucket, in_parts, reads), strict=True):
+                    if self.host in holders:
+                        kinds[i] = LOCAL if holders[0] == self.host else REPLICA
+                    elif holders:
+                        kinds[i] = ELSEWHERE
         return kinds
 
-    def _here(self, bucket: str, in_parts: bool, reads: Sequence[Pending]) -> list[bool | None]:
-        """Whether all of each read lies on this host; None where nobody knows."""
-        if in_parts:
-            ranges = [(read.key, read.offset, read.nbytes) for read in reads]
-            held = [dict(hosts) for hosts in self._ranges().hosts_of_ranges(bucket, ranges)]
-            return [
-                hosts.get(self.host, 0) >= read.nbytes if hosts else None
-                for hosts, read in zip(held, reads, strict=True)
-            ]
-        placed = self._placement(bucket).hosts(bucket, [read.key for read in reads])
-        return [self.host in hosts if hosts else None for hosts in placed]
+    def _holders(self, bucket: str, in_parts: bool, reads: Sequence[Pending]) -> Sequence[Sequence[str]]:
+        """The hosts that hold all of each read, the primary's first; empty where nobody knows any."""
+        if not in_parts:
+            return self._placement(bucket).hosts(bucket, [read.key for read in reads])
+        shares = self._ranges().hosts_of_ranges(bucket, [(read.key, read.offset, read.nbytes) for read in reads])
+        # No host may hold all of a range; whoever holds a part of it still says that its place is known.
+        return [
+            [host for host, nbytes in held if nbytes >= read.nbytes] or [NO_HOST] * bool(held)
+            for held, read in zip(shares, reads, strict=True)
+        ]
 
     def _count(self, kind: str, reads: int, nbytes: int) -> None:
         self._reads[kind] += reads

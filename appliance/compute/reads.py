@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.compute.counters import KINDS, LOCAL
+from appliance.compute.counters import HERE, KINDS, REPLICA
 
 EXTENSION = "appliance-reads"
 
@@ -21,6 +21,7 @@ class HostReads:
         host: its name in the inventory.
         reads: objects read.
         local: of these, from this host's own disks.
+        replica: of the local ones, those of which another host holds the primary copy.
         remote: the others.
         bytes: bytes read, as they came from S3.
         why: objects read by kind, see ``appliance.compute.counters.KINDS``.
@@ -29,6 +30,7 @@ class HostReads:
     host: str
     reads: int
     local: int
+    replica: int
     remote: int
     bytes: int
     why: Mapping[str, int]
@@ -65,14 +67,14 @@ class ReadReport:
         """Reads that were not local, by kind."""
         why: Counter[str] = Counter()
         for row in self.rows:
-            why.update({kind: n for kind, n in row.why.items() if kind != LOCAL and n})
+            why.update({kind: n for kind, n in row.why.items() if kind not in HERE and n})
         return dict(why)
 
     def __sub__(self, earlier: ReadReport) -> ReadReport:
         before = {row.host: row for row in earlier.rows}
         rows = []
         for row in self.rows:
-            old = before.get(row.host, HostReads(row.host, 0, 0, 0, 0, {}))
+            old = before.get(row.host, HostReads(row.host, 0, 0, 0, 0, 0, {}))
             why = {kind: n - old.why.get(kind, 0) for kind, n in row.why.items()}
             rows.append(_row(row.host, why, row.bytes - old.bytes))
         return ReadReport(tuple(rows))
@@ -80,7 +82,7 @@ class ReadReport:
     def to_dict(self) -> dict[str, Any]:
         """For a machine: the figures of the report, and a list of its rows."""
         rows = [
-            {"host": row.host, "reads": row.reads, "local": row.local, "remote": row.remote, "bytes": row.bytes}
+            {name: getattr(row, name) for name in ("host", "reads", "local", "replica", "remote", "bytes")}
             for row in self.rows
         ]
         return {
@@ -94,10 +96,12 @@ class ReadReport:
 
     def _lines(self) -> list[tuple[str, ...]]:
         lines: list[tuple[str, ...]] = [
-            (row.host, f"{row.reads:,}", f"{row.local:,}", f"{row.remote:,}", _mib(row.bytes)) for row in self.rows
+            (row.host, f"{row.reads:,}", f"{row.local:,}", f"{row.replica:,}", f"{row.remote:,}", _mib(row.bytes))
+            for row in self.rows
         ]
-        local = sum(row.local for row in self.rows)
-        lines.append(("all", f"{self.reads:,}", f"{local:,}", f"{self.reads - local:,}", _mib(self.bytes)))
+        local, replica = (sum(getattr(row, name) for row in self.rows) for name in ("local", "replica"))
+        sums = (f"{self.reads:,}", f"{local:,}", f"{replica:,}", f"{self.reads - local:,}", _mib(self.bytes))
+        lines.append(("all", *sums))
         return lines
 
     def _sentence(self) -> str:
@@ -132,7 +136,7 @@ class ReadReport:
         )
 
 
-_HEAD = ("host", "reads", "local", "remote", "MiB")
+_HEAD = ("host", "reads", "local", "by replica", "remote", "MiB")
 
 
 def _mib(nbytes: int) -> str:
@@ -141,8 +145,8 @@ def _mib(nbytes: int) -> str:
 
 def _row(host: str, why: Mapping[str, int], nbytes: int) -> HostReads:
     reads = sum(why.values())
-    local = why.get(LOCAL, 0)
-    return HostReads(host, reads, local, reads - local, nbytes, dict(why))
+    local = sum(why.get(kind, 0) for kind in HERE)
+    return HostReads(host, reads, local, why.get(REPLICA, 0), reads - local, nbytes, dict(why))
 
 
 def build(counts: Iterable[Mapping[str, Any]]) -> ReadReport:

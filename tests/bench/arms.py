@@ -1,11 +1,11 @@
 """The arms of the locality benchmark: clusters that differ only in who decides where tasks run, and where workers are.
 
-Each is a cluster of the facility's own gateway, with three workers of one thread.
+Each has three workers of one thread.
 
-- ``ours``: as any user gets it.
+- ``ours``: a cluster of the gateway, as any user gets it.
 - ``stock``: the same, with the facility's scheduler plugins taken out of it.
-- ``cloud``: the stock scheduler, with the workers on the head, which holds no data: every byte comes through the
-  balancer and the network. The head's card has the speed of the three storage hosts' together.
+- ``cloud``: the stock scheduler and its workers on the head, which holds no data: every byte comes through the balancer
+  and the network. The head's card has the speed of the three storage hosts' together.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ ARMS = ("ours", "stock", "cloud")
 WORKERS = 3
 
 OPEN = f"""
-import atexit, os, subprocess, sys, tempfile
 from pathlib import Path
-from time import sleep, time
-import dask_gateway, xarray as xr
+from time import time
+import dask, dask_gateway, xarray as xr
+from distributed import LocalCluster
 import appliance.compute
 
 def peak(dask_worker, reset=False):
@@ -35,33 +35,25 @@ def without_plugins(dask_scheduler):
     for name in ("appliance-locality", "appliance-follow"):
         dask_scheduler.remove_plugin(name)
 
-def workers_here(cluster, client, number):
-    folder = Path(tempfile.mkdtemp())
-    (folder / "cert").write_text(cluster.security.tls_cert)
-    (folder / "key").write_text(cluster.security.tls_key)
-    address = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.address)
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-nanny", "--nthreads", "1"]
-    command += ["--memory-limit", "2GiB", "--no-dashboard", "--preload", "appliance.compute.worker"]
-    command += ["--host", os.uname().nodename, "--local-directory", str(folder)]
-    for option, file in (("ca-file", "cert"), ("cert", "cert"), ("key", "key")):
-        command += [f"--tls-{{option}}", str(folder / file)]
-    env = {{**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}}
-    started = [
-        subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(number)
-    ]
-    atexit.register(lambda: [process.kill() for process in started])
-    return started
+def cloud():
+    # Not the gateway's: that ends workers which it has not started.
+    dask.config.set(distributed__scheduler__preload=["appliance.compute.plugin"])
+    dask.config.set(distributed__worker__preload=["appliance.compute.worker"])
+    return LocalCluster(
+        n_workers={WORKERS}, threads_per_worker=1, memory_limit="2GiB", protocol="tls", security=True,
+        dashboard_address=None, worker_dashboard_address=None,
+    )
 
 cluster = client = None
-here = []
 
 def start(arm):
-    global cluster, client, here  # so that they are ended whatever fails below
-    cluster = dask_gateway.Gateway().new_cluster()
-    client = cluster.get_client()
+    global cluster, client  # so that they are ended whatever fails below
     if arm == "cloud":
-        here = workers_here(cluster, client, {WORKERS})
+        cluster = cloud()
+        client = cluster.get_client()
     else:
+        cluster = dask_gateway.Gateway().new_cluster()
+        client = cluster.get_client()
         cluster.scale({WORKERS})
     if arm != "ours":
         client.run_on_scheduler(without_plugins)
@@ -84,14 +76,11 @@ def measure(work, *paths):
 
 
 def stop(notebook: Notebook) -> None:
-    """End the notebook's cluster, and the workers beside it."""
+    """End the notebook's cluster."""
     notebook.run("""
         if client is not None:
             client.close()
         if cluster is not None:
-            cluster.shutdown()
-        for process in here:
-            process.kill()
-            process.wait()
+            getattr(cluster, "shutdown", cluster.close)()
         say()
     """)

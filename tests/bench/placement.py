@@ -5,7 +5,8 @@ clock: whoever asks a monitor waits for it.
 
 Prints a table and leaves ``build/bench/placement.json``: a figure for each shape of keys and each step, the medians
 of several runs. The names of the figures are ``<shape>_<step>_keys_per_second``; ``zarr`` are an array's keys as a list
-of texts, ``zarr_grid`` the same from the array's shape, and ``placement_keys_per_second`` is that one's way to hosts.
+of texts, ``zarr_grid`` the same from the array's shape. ``placement_keys_per_second`` is the list's way to hosts, which
+is the way of the scheduler's plugin.
 ``ceph_osd_map_names_per_second`` is the command, ``librados_names_per_second`` the same question over one connection.
 """
 
@@ -22,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from summary import add
 
 from appliance.placement import Bucket, PlacementMap, Pool
 
@@ -117,12 +119,13 @@ def main() -> None:
         # What comes is dropped at once, as a reader of a stream does.
         step = lambda way=way: [None for _ in way("alice", "era5/sst/c/", GRID)]  # type: ignore[misc]  # noqa: E731
         figures[f"zarr_grid_{name}_keys_per_second"] = round(rate(step, math.prod(GRID)))
-    figures["placement_keys_per_second"] = figures["zarr_grid_hosts_keys_per_second"]
+    figures["placement_keys_per_second"] = figures["zarr_hosts_keys_per_second"]
     figures |= ceph_rates()
     for name, figure in figures.items():
         print(f"{name:40} {figure:14,.0f}")
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     TARGET.write_text(json.dumps(figures, indent=2) + "\n")
+    add({"placement_keys_per_second": figures["placement_keys_per_second"]})
 
 
 if __name__ == "__main__":

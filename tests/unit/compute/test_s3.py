@@ -17,6 +17,7 @@ from s3_endpoint import S3Endpoint
 
 from appliance.compute import objects
 from appliance.compute.counters import ReadCounter, counter
+from appliance.compute.reads import HostReads, build
 from appliance.compute.s3 import OBJECT_BYTES, LocalS3FileSystem
 
 
@@ -245,10 +246,11 @@ def test_another_endpoint_is_asked_by_s3fs_and_not_counted(
 
 
 class OneHolder:
-    """A map in which host1 holds "mine" and host2 everything else."""
+    """A map in which host1 holds "mine", and "shared" with host2, which holds everything else."""
 
     def hosts(self, _bucket: str, keys: list[str]) -> list[tuple[str, ...]]:
-        return [("host1",) if key == "mine" else () if key == "odd" else ("host2",) for key in keys]
+        known: dict[str, tuple[str, ...]] = {"mine": ("host1",), "shared": ("host2", "host1"), "odd": ()}
+        return [known.get(key, ("host2",)) for key in keys]
 
     def hosts_of_ranges(self, _bucket: str, ranges: list[tuple[str, int, int]]) -> list[tuple[tuple[str, int], ...]]:
         return [
@@ -270,6 +272,11 @@ def test_a_read_is_local_only_if_gateway_and_disk_are_here() -> None:
     }
     counter.add("b", "mine", 1, "host1")
     assert counter.settle()["bytes"]["local"] == 11
+    counter.add("b", "shared", 2, "host1")
+    assert counter.settle()["bytes"]["replica"] == 2
+    assert build([counter.settle()]).rows == (
+        HostReads("host1", reads=6, local=3, replica=1, remote=3, bytes=153, why=counter.settle()["reads"]),
+    )
 
 
 def test_where_an_object_lies_in_parts_the_offset_decides() -> None:
