@@ -1,0 +1,95 @@
+"""NetCDF files as they are: a dataset of them on a real cluster, in pieces that lie on several hosts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from researcher import Notebook, Researcher
+
+from appliance.demo.facility import Facility
+
+# 72 MiB a file: the second part of the upload is a RADOS object of its own, on other hosts.
+FILES = """
+    from pathlib import Path
+    import dask, dask_gateway, fsspec, numpy as np, xarray as xr
+    from distributed import wait
+    import appliance.compute
+    from appliance.data import upload, virtual_store, virtualize
+    from appliance.placement import Heads, MapClient, Ranges
+
+    fs = fsspec.filesystem("s3")
+    def clean():
+        for path in ("alice/netcdf-test", "alice/netcdf-test.json"):
+            if fs.exists(path):
+                fs.rm(path, recursive=True)
+    clean()
+    folder = Path.home() / "netcdf-test"
+    folder.mkdir(exist_ok=True)
+    total = 0.0
+    for year in range(2):
+        values = np.random.default_rng(year).normal(280, 5, (576, 128, 256)).astype("f4")
+        total += values.sum(dtype="f8")
+        days = xr.date_range("2000-01-01", periods=2 * 576, freq="D")[576 * year : 576 * (year + 1)]
+        xr.Dataset({"t": (("time", "y", "x"), values)}, coords={"time": days}).to_netcdf(
+            folder / f"{year}.nc", encoding={"t": {"chunksizes": (32, 128, 256)}}
+        )
+    upload(sorted(folder.glob("*.nc")), "s3://alice/netcdf-test")
+    virtualize("s3://alice/netcdf-test/*.nc", "s3://alice/netcdf-test")
+    cluster = dask_gateway.Gateway().new_cluster()
+    cluster.scale(3)
+    client = cluster.get_client()
+    client.wait_for_workers(3, timeout=60)
+    lazy = xr.open_zarr(virtual_store("s3://alice/netcdf-test.json")).t
+    say()
+"""
+
+
+@pytest.fixture(scope="module")
+def notebook() -> Iterator[Notebook]:
+    """Alice's, with files in her bucket, a dataset of them, and a cluster."""
+    facility = Facility(os.environ.get("APPLIANCE_RACK", "rack"))
+    with Researcher(facility, "alice") as alice, alice.notebook() as notebook:
+        try:
+            notebook.run(FILES)
+            yield notebook
+        finally:
+            notebook.run("clean(); client.close(); cluster.shutdown(); say()")
+
+
+def test_the_mean_is_numpys_and_every_read_is_accounted_for(notebook: Notebook) -> None:
+    said = notebook.run("""
+        mean = float(lazy.astype("f8").mean().compute())
+        report = appliance.compute.report()
+        say(off=abs(mean - total / lazy.size), reads=report.reads, why=report.why_remote)
+    """)
+    assert said["off"] < 1e-9
+    assert 36 < said["reads"] <= 36 + 3  # and the description, once for each worker
+    assert "unplaced" not in said["why"]
+
+
+def test_each_chunk_is_placed_by_its_range_of_its_file(notebook: Notebook) -> None:
+    said = notebook.run("""
+        kept = lazy.persist()
+        wait(kept)
+        def places(dask_scheduler):
+            known = dask_scheduler.plugins["appliance-locality"].places
+            return [(key, place.hosts) for key, place in known.items()]
+        told = dict(client.run_on_scheduler(places))
+        told = {key: told[key] for key in dask.core.flatten(kept.data.__dask_keys__()) if key in told}
+        maps = MapClient("http://head1:7600")
+        ranges = Ranges(maps, Heads.from_environment())
+        references = fsspec.filesystem("reference", fo="s3://alice/netcdf-test.json").references
+        right = 0
+        for key, found in told.items():
+            url, offset, length = references[f"t/c/{key[1]}/0/0"] if f"t/c/{key[1]}/0/0" in references \\
+                else references[f"t/{key[1]}.0.0"]
+            held = ranges.hosts_of_ranges("alice", [(url.removeprefix("s3://alice/"), offset, length)])[0]
+            most = max(size for _, size in held)
+            wanted = {maps.get("alice").address(host) for host, size in held if size == most}
+            right += set(found) == wanted
+        say(right=right, told=len(told))
+    """)
+    assert said["told"] == 36
+    assert said["right"] == 36
