@@ -20,6 +20,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 PATIENCE = 2.0  # task lengths that a dry host waits before it helps: about what a busy host needs to free a slot
+FARTHER = 5.0  # task lengths that a task takes elsewhere, while none was measured: as over a card of 1 Gbit/s
 WAIT_FIRST = 0.1  # s to wait while no task's length is known
 WAIT_MIN = 0.05  # s; below it, messages between worker and scheduler take longer than tasks
 WAIT_MAX = 1.0  # s
@@ -232,7 +233,7 @@ class HostQueue:
             return None
         if self._length is not None and dry_for < IDLE_MAX:
             there = victim.count / victim.slots * self._length  # until it has come to its last task
-            if there < (self._length_remote or self._length):
+            if there < (self._length_remote or FARTHER * self._length):
                 return None
         return self._top(victim.heap)
 

@@ -39,7 +39,7 @@ def plot(results: Sequence[Result], target: Path) -> None:
                 axes.plot(hosts, blind, ":", linewidth=1, color=colour["color"])
         axes.set_xscale("log")
         axes.set_xlabel("hosts")
-        axes.set_title(title + (" (dotted: blind to place)" if "wire" in title else ""), fontsize="medium")
+        axes.set_title(title + (" (dotted: blind)" if "wire" in title else ""), fontsize="medium")
         axes.set_ylim(bottom=1.0 if "mean" in title else 0.0)
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize="small")

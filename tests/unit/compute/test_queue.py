@@ -215,3 +215,15 @@ def test_whatever_happens_each_task_comes_out_once_and_soon(steps: list[tuple[ob
     assert not expected
     assert not made
     assert made.next_help((host,), now) is None
+
+
+def test_help_is_thought_to_take_long_while_none_was_measured() -> None:
+    queue = HostQueue()
+    queue.set_hosts({"a": 1, "b": 1}, 0.0)
+    queue.observe(1.0, local=True)
+    for number in range(3):
+        queue.push(number, number, 1, ("b",))
+    assert queue.pop("a", 10.0) is None
+    assert queue.pop("a", 12.0) is None  # b comes to its last task in 3 s
+    queue.observe(1.5, local=False)
+    assert queue.pop("a", 12.0) == 0  # which turns out to be slower than helping
