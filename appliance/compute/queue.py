@@ -9,8 +9,8 @@ removes it from one heap; the entries in others are dropped when they come to th
 A host that finds nothing of its own is dry. It helps the host with the longest backlog, but not at once: most dry
 spells end by themselves, and then helping would have cost a transfer for nothing (measured with a groupby: 0.89 of
 the reads local when help came at once, 1.00 after a wait, in equal time). The wait follows the length of the tasks, and
-is paid once for each dry spell, not for each task. Help that would take longer than leaving the task where it is does
-not come before ``IDLE_MAX``, and then it comes in any case: patient, but never idle.
+is paid once for each dry spell, not for each task. Help that would take longer than leaving the task where it is, or
+that saves next to nothing, does not come before ``IDLE_MAX``, and then it comes in any case: patient, but never idle.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 PATIENCE = 2.0  # task lengths that a dry host waits before it helps: about what a busy host needs to free a slot
 FARTHER = 5.0  # task lengths that a task takes elsewhere, while none was measured: as over a card of 1 Gbit/s
+WORTH = 1.0  # s of backlog below which help is not worth a transfer: the other will have come to its end
 WAIT_FIRST = 0.1  # s to wait while no task's length is known
 WAIT_MIN = 0.05  # s; below it, messages between worker and scheduler take longer than tasks
 WAIT_MAX = 1.0  # s
@@ -233,7 +234,7 @@ class HostQueue:
             return None
         if self._length is not None and dry_for < IDLE_MAX:
             there = victim.count / victim.slots * self._length  # until it has come to its last task
-            if there < (self._length_remote or FARTHER * self._length):
+            if there < max(WORTH, self._length_remote or FARTHER * self._length):
                 return None
         return self._top(victim.heap)
 

@@ -227,3 +227,15 @@ def test_help_is_thought_to_take_long_while_none_was_measured() -> None:
     assert queue.pop("a", 12.0) is None  # b comes to its last task in 3 s
     queue.observe(1.5, local=False)
     assert queue.pop("a", 12.0) == 0  # which turns out to be slower than helping
+
+
+def test_the_last_moments_of_an_analysis_are_left_to_the_hosts_of_the_data() -> None:
+    queue = HostQueue()
+    queue.set_hosts({"a": 1, "b": 1}, 0.0)
+    for local in (True, False):
+        queue.observe(0.01, local)
+    for number in range(90):
+        queue.push(number, number, 1, ("b",))
+    assert queue.pop("a", 10.0) is None
+    assert queue.pop("a", 10.5) is None  # b comes to its last task in 0.9 s
+    assert queue.pop("a", 13.0) == 0
