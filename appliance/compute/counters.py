@@ -73,6 +73,7 @@ class ReadCounter:
         self._placement = placement
         self._ranges = ranges
         self._lock = threading.Lock()
+        self._settling = threading.Lock()
         self._pending: list[Pending] = []
         self._reads: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
@@ -98,13 +99,14 @@ class ReadCounter:
         Returns:
             ``{"host": name, "reads": {kind: n}, "bytes": {kind: n}}``
         """
-        with self._lock:
-            pending, self._pending = self._pending, []
-        kinds = self._kinds(pending)
-        with self._lock:
-            for read, kind in zip(pending, kinds, strict=True):
-                self._count(kind, 1, read.nbytes)
-            return {"host": self.host, "reads": dict(self._reads), "bytes": dict(self._bytes)}
+        with self._settling:  # or whoever asks while another still asks for the map would miss what that one took
+            with self._lock:
+                pending, self._pending = self._pending, []
+            kinds = self._kinds(pending)
+            with self._lock:
+                for read, kind in zip(pending, kinds, strict=True):
+                    self._count(kind, 1, read.nbytes)
+                return {"host": self.host, "reads": dict(self._reads), "bytes": dict(self._bytes)}
 
     def _kinds(self, pending: list[Pending]) -> list[str]:
         kinds = [UNPLACED] * len(pending)

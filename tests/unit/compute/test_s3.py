@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cloudpickle
@@ -310,3 +312,21 @@ def test_without_a_map_no_read_is_local() -> None:
     counter.add("b", "mine", 10, "host1")
     counter.add("b", "parts", 10, "host1", in_parts=True)
     assert counter.settle()["reads"] == {"unplaced": 2}
+
+
+def test_whoever_asks_while_the_map_is_asked_for_misses_no_read() -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def slowly(_bucket: str) -> OneHolder:
+        asked.set()
+        answer.wait(10)
+        return OneHolder()
+
+    counter = ReadCounter("host1", slowly, OneHolder)
+    counter.add("b", "mine", 10, "host1")
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(counter.settle)
+        assert asked.wait(10)
+        second = threads.submit(counter.settle)
+        answer.set()
+        assert second.result()["reads"] == first.result()["reads"] == {"local": 1}
