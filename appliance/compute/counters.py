@@ -13,7 +13,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from appliance.compute.places import Ranges
 
 # What a read was. "unplaced": no map said where the object is; it is never counted as local.
 LOCAL, REPLICA, ELSEWHERE, FALLBACK, UNPLACED = "local", "replica", "elsewhere", "fallback", "unplaced"
@@ -33,14 +36,6 @@ class Placement(Protocol):
     """What is asked of ``appliance.placement.PlacementMap``."""
 
     def hosts(self, bucket: str, keys: list[str]) -> list[tuple[str, ...]]: ...
-
-
-class Ranges(Protocol):
-    """What is asked of ``appliance.placement.Ranges``: hosts with the bytes that each holds of a range."""
-
-    def hosts_of_ranges(
-        self, bucket: str, ranges: Sequence[tuple[str, int, int]]
-    ) -> Sequence[Sequence[tuple[str, int]]]: ...
 
 
 def this_host() -> str:

@@ -29,9 +29,7 @@ def peak(dask_worker, reset=False):
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 def without_plugins(dask_scheduler):
-    locality = dask_scheduler.plugins["appliance-locality"]
-    if locality.queue is not None:
-        locality.queue.uninstall()
+    dask_scheduler.plugins["appliance-locality"].stop()
     for name in ("appliance-locality", "appliance-follow"):
         dask_scheduler.remove_plugin(name)
 
