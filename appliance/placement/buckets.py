@@ -7,9 +7,6 @@ keys and write the gateway's own records too.
 
 from __future__ import annotations
 
-import configparser
-import hashlib
-import hmac
 import http.client
 import json
 import logging
@@ -17,15 +14,13 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from appliance.placement.errors import ClusterError
+from appliance.placement.signature import Keys, signed
 
 LOG = logging.getLogger(__name__)
-REGION = "us-east-1"  # RGW takes any region, but the signature names one
 MAX_BYTES = 64 * 2**20
-_NO_BODY = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -36,25 +31,6 @@ class FoundBucket:
     placement: str
     pool_name: str
     versioned: bool = False
-
-
-@dataclass(frozen=True)
-class Keys:
-    """An S3 user's keys."""
-
-    access: str
-    secret: str
-
-    @classmethod
-    def from_file(cls, path: Path) -> Keys:
-        """Read the default profile of an AWS credentials file; raises ``ClusterError`` or ``OSError``."""
-        parser = configparser.ConfigParser(interpolation=None)
-        try:
-            parser.read_string(path.read_text())
-            profile = parser["default"]
-            return cls(profile["aws_access_key_id"], profile["aws_secret_access_key"])
-        except (configparser.Error, KeyError) as error:
-            raise ClusterError(f"{path} is no AWS credentials file with a default profile ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -109,27 +85,6 @@ class Gateway:
             raise ClusterError(f"the answer of the gateway at {self.endpoint} is no JSON ({error})") from error
         finally:
             connection.close()
-
-
-def signed(keys: Keys, host: str, path: str, query: str, now: datetime, method: str = "GET") -> dict[str, str]:
-    """Return the headers that sign a request without a body (AWS signature version 4).
-
-    Path and query are encoded already, and the query is sorted.
-    """
-    stamp = now.strftime("%Y%m%dT%H%M%SZ")
-    headers = {"host": host, "x-amz-content-sha256": _NO_BODY, "x-amz-date": stamp}
-    names = ";".join(headers)
-    canonical = "\n".join(
-        [method, path, query, *(f"{name}:{value}" for name, value in headers.items()), "", names, _NO_BODY]
-    )
-    scope = f"{stamp[:8]}/{REGION}/s3/aws4_request"
-    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key = f"AWS4{keys.secret}".encode()
-    for step in scope.split("/"):
-        key = hmac.digest(key, step.encode(), "sha256")
-    signature = hmac.digest(key, text.encode(), "sha256").hex()
-    credential = f"Credential={keys.access}/{scope}, SignedHeaders={names}, Signature={signature}"
-    return {**headers, "authorization": f"AWS4-HMAC-SHA256 {credential}"}
 
 
 def _code(body: bytes) -> str:

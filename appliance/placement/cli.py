@@ -16,7 +16,7 @@ from appliance.placement.errors import PlacementError
 from appliance.placement.listing import Listed, ListingError, list_objects, parse_url
 from appliance.placement.map import PlacementMap
 from appliance.placement.ranges import Ranges
-from appliance.placement.site import setting
+from appliance.placement.site import own_keys, setting
 from appliance.placement.where import Placed, Tally, notes, records
 
 PAGE = 10_000  # keys of a file placed at once
@@ -40,23 +40,24 @@ PAGE = 10_000  # keys of a file placed at once
     "--placement-url",
     default=lambda: setting(URL_VARIABLE),
     show_default=f"${URL_VARIABLE}",
-    help="The placement service, such as http://head1:7600.",
+    help="The placement service, on the facility's machines http://127.0.0.1:7483.",
 )
 def where(
     url: str, as_json: bool, picture: Path | None, keys_from: IO[str] | None, null: bool, placement_url: str | None
 ) -> None:
     """Show which hosts hold the objects under an S3 prefix.
 
-    Listing uses the S3 endpoint and keys of the environment: AWS_ENDPOINT_URL and AWS_SHARED_CREDENTIALS_FILE.
+    Listing, and proof to the placement service of who asks, use the S3 endpoint and keys of the environment:
+    AWS_ENDPOINT_URL and AWS_SHARED_CREDENTIALS_FILE.
     """
     if not placement_url:
-        raise click.UsageError(f"{URL_VARIABLE} is not set: name the placement service, such as http://head1:7600")
+        raise click.UsageError(f"{URL_VARIABLE} is not set: on the facility's machines it is http://127.0.0.1:7483")
     try:
         bucket, prefix = parse_url(url)
         # A listing comes first: it tells a missing bucket from one that the service has not seen yet.
         pages = _from_file(keys_from, prefix, null) if keys_from else list_objects(bucket, prefix)
         first = next(pages, [])
-        maps = MapClient(placement_url, timeout=30.0)
+        maps = MapClient(placement_url, timeout=30.0, keys=lambda: own_keys(bucket))
         cluster_map = maps.get(bucket)
         if not cluster_map.holds(bucket):
             known = ", ".join(sorted(cluster_map.buckets)) or "none"
@@ -225,11 +226,13 @@ def serve(
     import asyncio
     import logging
 
-    from appliance.placement.buckets import Gateway, Keys
+    from appliance.placement.buckets import Gateway
+    from appliance.placement.callers import Callers
     from appliance.placement.cluster import Access, Monitors
     from appliance.placement.keeper import Keeper
     from appliance.placement.layouts import Layouts, Reader
     from appliance.placement.service import Service
+    from appliance.placement.signature import Keys
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # the journal adds time and name
     pools = dict(entry.split("=", 1) for entry in data_pools if "=" in entry)
@@ -247,7 +250,7 @@ def serve(
         raise click.ClickException(str(error)) from error
     access = Access(ceph_id, conf, keyring, python)
     keeper = Keeper(Monitors(access), Gateway(s3_endpoint, keys, pools), chunk_bytes)
-    service = Service(keeper, Layouts(Reader(layouts_socket), pools), interval)
+    service = Service(keeper, Layouts(Reader(layouts_socket), pools), Callers(s3_endpoint), interval)
     try:
         asyncio.run(service.run(listen, port))
     except OSError as error:

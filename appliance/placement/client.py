@@ -14,6 +14,9 @@ from appliance.placement.errors import MapError, PlacementUnavailable
 from appliance.placement.exchange import Answer, ask
 from appliance.placement.layout import Layout
 from appliance.placement.map import PlacementMap
+from appliance.placement.signature import Keys
+from appliance.placement.site import own_keys
+from appliance.placement.tokens import Tokens
 
 URL_VARIABLE = "APPLIANCE_PLACEMENT_URL"
 SLOW = 10  # times the timeout that a whole answer may take
@@ -35,7 +38,11 @@ class MapClient:
     the service is left alone for ``retry_after`` seconds, so that a caller in a hurry pays the timeout once.
 
     A map of the same cluster with a smaller epoch than the one held is what a service that lags behind sends, or one
-    that was given an old map. It is not taken until the newer one has become too old.
+    that was given an old map. It is not taken until the newer one has become too old. (The facility runs several
+    services, which hear of a new epoch within seconds of each other.)
+
+    The service answers users of the facility only: ``keys`` gives the caller's S3 keys, which sign a token. They are
+    not sent.
     """
 
     def __init__(
@@ -46,8 +53,10 @@ class MapClient:
         max_stale: float = 600.0,
         retry_after: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
+        keys: Callable[[], Keys] = own_keys,
     ) -> None:
         self.url = url
+        self._tokens = Tokens(keys)
         self._host, self._port, self._root = _taken_apart(url)
         self._timeout, self._max_age, self._max_stale, self._retry_after = timeout, max_age, max_stale, retry_after
         self._clock = clock
@@ -152,6 +161,15 @@ class MapClient:
             ) from error
 
     def _asked(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
+        answer = self._asked_once(method, path, headers | self._tokens.headers(), body)
+        if answer.status == http.client.UNAUTHORIZED and not self._tokens.missing:
+            # Keys may have been renewed since the token was made.
+            answer = self._asked_once(method, path, headers | self._tokens.headers(refused=True), body)
+        if answer.status == http.client.UNAUTHORIZED and self._tokens.missing:
+            raise MapError(f"it answers users of the facility only, and {self._tokens.missing}")
+        return answer
+
+    def _asked_once(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> Answer:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         try:
             return ask(connection, method, self._root + path, headers, body, SLOW * self._timeout)
@@ -167,7 +185,7 @@ def _taken_apart(url: str) -> tuple[str, int, str]:
         host = port = None
     if not host or parts.scheme != "http":
         raise PlacementUnavailable(
-            f"{url!r} is no address of a placement service; set {URL_VARIABLE} to something like http://head1:7600"
+            f"{url!r} is no address of a placement service; set {URL_VARIABLE} to something like http://127.0.0.1:7483"
         )
     return host, port or http.client.HTTP_PORT, parts.path.rstrip("/")
 

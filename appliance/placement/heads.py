@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import threading
 import time
 import urllib.parse
@@ -11,14 +10,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
-from appliance.placement.buckets import Keys, signed
 from appliance.placement.errors import PlacementUnavailable
 from appliance.placement.listing import Listed
 from appliance.placement.map import STANDARD
 from appliance.placement.names import NULL_VERSION
-from appliance.placement.site import setting
+from appliance.placement.signature import Keys, signed
+from appliance.placement.site import own_keys, setting
 
 THREADS = 8  # questions to the gateway under way at once
 
@@ -47,16 +45,7 @@ class Heads:
             raise PlacementUnavailable(
                 f"AWS_ENDPOINT_URL is {endpoint!r}: on the facility's machines it is http://127.0.0.1:7481"
             )
-        access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
-        if access and secret:
-            return cls(endpoint, Keys(access, secret))
-        path = os.environ.get("AWS_SHARED_CREDENTIALS_FILE")
-        if not path:
-            raise PlacementUnavailable("there are no S3 keys: set AWS_SHARED_CREDENTIALS_FILE to a file of them")
-        try:
-            return cls(endpoint, Keys.from_file(Path(path)))
-        except OSError as error:
-            raise PlacementUnavailable(f"AWS_SHARED_CREDENTIALS_FILE={path}: {error.strerror or error}") from error
+        return cls(endpoint, own_keys())
 
     def __call__(self, bucket: str, keys: Sequence[str]) -> list[Listed | None]:
         """Return what S3 says of each key; None of those that are not there, not allowed, or not answered for."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-SETTINGS = Path("/etc/appliance/client.env")  # lines NAME=VALUE, written by role `placement`
+from appliance.placement.errors import PlacementError, PlacementUnavailable
+from appliance.placement.signature import Keys
+
+SETTINGS = Path("/etc/appliance/client.env")  # lines NAME=VALUE, written by role `s3_endpoint`
 CREDENTIALS = Path("/etc/appliance/s3")  # an AWS credentials file for each researcher, readable by root
 
 
@@ -26,3 +29,22 @@ def credentials_of(bucket: str) -> Path | None:
     path = CREDENTIALS / bucket
     # A bucket's name comes from the command line; it must not lead out of the directory.
     return path if path.parent == CREDENTIALS and bucket not in (".", "..") and os.access(path, os.R_OK) else None
+
+
+def own_keys(bucket: str = "") -> Keys:
+    """Return the caller's S3 keys as all S3 clients find them, else those of the researcher that ``bucket`` is of.
+
+    Read anew with each call, since an operator may renew them. Raises ``PlacementUnavailable`` naming what is missing.
+    """
+    access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if access and secret:
+        return Keys(access, secret)
+    path = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or credentials_of(bucket)
+    if not path:
+        raise PlacementUnavailable("there are no S3 keys: set AWS_SHARED_CREDENTIALS_FILE to a file of them")
+    try:
+        return Keys.from_file(Path(path))
+    except OSError as error:
+        raise PlacementUnavailable(f"AWS_SHARED_CREDENTIALS_FILE={path}: {error.strerror or error}") from error
+    except PlacementError as error:
+        raise PlacementUnavailable(f"AWS_SHARED_CREDENTIALS_FILE: {error}") from error

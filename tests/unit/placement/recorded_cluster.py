@@ -14,8 +14,9 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
-from appliance.placement.buckets import Gateway, Keys
+from appliance.placement.buckets import Gateway
 from appliance.placement.cluster import Access, Monitors
+from appliance.placement.signature import Keys
 
 ANSWERS = Path(__file__).with_name("answers")
 DATA_POOLS = {"default-placement": "default.rgw.buckets.data"}

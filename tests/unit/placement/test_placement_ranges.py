@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gateway_users import Everyone
 from recorded_objects import RECORDED, RULES, FixedMap, Storage, recorded_map
 
 from appliance.placement import Heads, MapClient, PlacementUnavailable, Ranges
-from appliance.placement.buckets import Keys
 from appliance.placement.exchange import Answer
 from appliance.placement.layout import Layout, Piece
 from appliance.placement.layouts import Layouts, Reader
 from appliance.placement.listing import Listed
 from appliance.placement.ranges import hosts_of_pieces
 from appliance.placement.service import Service
+from appliance.placement.signature import Keys
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 
 @pytest.fixture
 def url(storage: Storage) -> Iterator[str]:
-    service = Service(FixedMap(), Layouts(Reader(storage.path, timeout=5), RULES))
+    service = Service(FixedMap(), Layouts(Reader(storage.path, timeout=5), RULES), Everyone())
     loop, ready, port = asyncio.new_event_loop(), threading.Event(), []
 
     async def start() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from appliance.placement import Heads, PlacementUnavailable, reader
-from appliance.placement.buckets import Keys
 from appliance.placement.layouts import MAX_OBJECTS, wanted
+from appliance.placement.signature import Keys
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from gateway_users import Everyone
 from recorded_cluster import DATA_POOLS, RecordedCluster
 
 from appliance.placement import MapClient
-from appliance.placement.buckets import Gateway, Keys, signed
+from appliance.placement.buckets import Gateway
 from appliance.placement.cluster import Access, Monitors
 from appliance.placement.errors import ClusterError
 from appliance.placement.keeper import Keeper, Pace
 from appliance.placement.layouts import Layouts, Reader
 from appliance.placement.service import Service
+from appliance.placement.signature import Keys, signed
 
 CHUNK = 64 * 2**20
 
@@ -95,7 +97,7 @@ class Running:
 
 @pytest.fixture
 def running(keeper: Keeper, tmp_path: Path) -> Iterator[Running]:
-    server = Running(Service(keeper, Layouts(Reader(tmp_path / "socket"), DATA_POOLS), stale_after=60))
+    server = Running(Service(keeper, Layouts(Reader(tmp_path / "socket"), DATA_POOLS), Everyone(), stale_after=60))
     yield server
     server.stop()
 

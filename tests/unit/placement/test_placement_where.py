@@ -12,11 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 from example_map import MARKER, document
 
-from appliance.placement import PlacementMap, site
+from appliance.placement import PlacementMap, PlacementUnavailable, site
 from appliance.placement.cli import placement, where
 from appliance.placement.layout import Layout, Piece, Rule
 from appliance.placement.listing import Listed, ListingError, list_objects, parse_url
 from appliance.placement.ranges import simple_layout, tells_by_name
+from appliance.placement.signature import Keys
 from appliance.placement.where import Tally, notes, records
 
 MIB = 2**20
@@ -289,3 +290,19 @@ def test_the_environment_comes_before_the_machines_settings(machine: Path, monke
 def test_no_bucket_leads_to_other_files(machine: Path, bucket: str) -> None:
     (machine / "client.env").write_text("")
     assert site.credentials_of(bucket) is None
+
+
+def test_who_asks_is_the_environments_user_else_the_buckets(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert site.own_keys("alice") == Keys("a", "b")
+    with pytest.raises(PlacementUnavailable, match="set AWS_SHARED_CREDENTIALS_FILE"):
+        site.own_keys("bob")
+    (machine / "broken").write_text("aws_secret_access_key = b")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(machine / "broken"))
+    with pytest.raises(PlacementUnavailable, match="broken is no AWS credentials file") as raised:
+        site.own_keys("alice")
+    assert "= b" not in str(raised.value), "no line of the file is told"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "c")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "d")
+    assert site.own_keys("alice") == Keys("c", "d")
