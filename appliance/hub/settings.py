@@ -88,7 +88,7 @@ def _fault(name: str, value: object) -> str | None:
     if name == "researchers_group" and not _NAME.fullmatch(value):
         return f"{said}: give the name of a Unix group"
     if name.endswith(("_url", "_endpoint", "_proxy_address")) and not _URL.fullmatch(value):
-        return f"{said}: give an address such as http://head1:7600"
+        return f"{said}: give an address such as http://127.0.0.1:7483"
     if name in ("environment_link", "s3_credentials") and not value.startswith("/"):
         return f"{said}: give a path from the root"
     return None

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from appliance.placement.errors import ClusterError, PlacementError
 from appliance.placement.tokens import LIFETIME, PATH, SCHEME, Token
@@ -124,13 +125,11 @@ def _digest(header: str) -> bytes:
 
 def _text(body: bytes, path: str) -> str:
     """Return the text of the first element that ``path`` ends at, in XML that may break off; empty if there is none."""
-    parser = ElementTree.XMLPullParser(("start", "end"))
+    parser: Any = ElementTree.XMLPullParser(("start", "end"))
     open_: list[str] = []
     parser.feed(body)
     with contextlib.suppress(ElementTree.ParseError):  # what was read before it is there all the same
         for event, element in parser.read_events():
-            if not isinstance(element, ElementTree.Element):
-                continue
             if event == "start":
                 open_.append(element.tag.rpartition("}")[2])
                 continue

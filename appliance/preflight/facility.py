@@ -47,12 +47,16 @@ class Facility:
         return sorted(set(self.groups.get("all", ())) | set(self.values))
 
     def members(self, pattern: str) -> list[str]:
-        """Return the hosts of a ``hosts:`` pattern made of groups and host names (``a:b``, ``a,b``), in order.
+        """Return the hosts of a ``hosts:`` pattern made of groups and host names (``a:b``, ``a:!b``), in order.
 
-        Of Ansible's patterns only unions are used here: playbooks run roles on groups.
+        Of Ansible's patterns only unions and exclusions are used here: playbooks run roles on groups.
         """
         found: dict[str, None] = {}
-        for part in re.split(r"[:,]", pattern):
+        parts = re.split(r"[:,]", pattern)
+        for part in sorted(parts, key=lambda part: part.startswith("!")):  # as Ansible does: exclusions come last
+            if part.startswith("!"):
+                found = {host: None for host in found if host not in self.groups.get(part[1:], [part[1:]])}
+                continue
             members = self.hosts if part in {"all", "*"} else self.groups.get(part, [part] * (part in self.hosts))
             found.update(dict.fromkeys(members))
         return list(found)

@@ -23,6 +23,7 @@ LISTENERS = (
     Listener("the S3 gateway", "ceph_rgw", "ceph_rgw_port", 7480, ("ceph-radosgw@",)),
     Listener("the S3 endpoint", "all", "s3_endpoint_port", 7481, ("haproxy",)),
     Listener("the S3 endpoint's figures", "all", "s3_endpoint_metrics_port", 7482, ("haproxy",)),
+    Listener("the placement service's address", "all", "s3_endpoint_placement_port", 7483, ("haproxy",)),
     Listener("the placement service", "placement", "placement_port", 7600, ("appliance-placement", "placement")),
     Listener("JupyterHub", "jupyterhub", "jupyterhub_public_port", 8000, ("jupyterhub-proxy",)),
     Listener("JupyterHub's proxy", "jupyterhub", "jupyterhub_proxy_api_port", 8001, ("jupyterhub-proxy",)),

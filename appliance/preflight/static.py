@@ -17,9 +17,10 @@ from appliance.preflight.people import people
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 GROUPS_OF_ANSIBLE = frozenset({"all", "ungrouped"})
 # What runs once on a site, and what must run somewhere. Ceph's own groups have their own rules below.
-ONCE = ("placement", "gateway", "jupyterhub", "builder")
+ONCE = ("gateway", "jupyterhub", "builder")
 SOMEWHERE = ("ceph_mgr", "ceph_rgw", "compute_node")
 LEAST_STORAGE_HOSTS = 3
+LEAST_PLACEMENT_HOSTS = 2
 
 
 def host_names(facility: Facility) -> Iterator[Fault]:
@@ -68,6 +69,18 @@ def counts(facility: Facility) -> Iterator[Fault]:
     for group in SOMEWHERE:
         if not facility.members(group):
             yield Fault(f"groups.{group}", "no host", "put at least one machine into this group")
+
+
+def placement_services(facility: Facility) -> Iterator[Fault]:
+    """The map of the data outlives any one machine."""
+    members = facility.members("placement")
+    if len(members) < LEAST_PLACEMENT_HOSTS:
+        yield Fault(
+            "groups.placement",
+            ", ".join(members) or "no host",
+            f"put the machines of ceph_mon into this group, at least {LEAST_PLACEMENT_HOSTS}: with fewer, one that "
+            "fails makes reads remote",
+        )
 
 
 def addresses(facility: Facility) -> Iterator[Fault]:
@@ -189,4 +202,17 @@ def _first_sentence(text: str) -> str:
     return re.split(r"(?<=\.)\s", text.strip(), maxsplit=1)[0].rstrip(".") or "the role has no default for it"
 
 
-CHECKS = (host_names, groups, storage_hosts, counts, addresses, devices, sizes, people, required, references, choices)
+CHECKS = (
+    host_names,
+    groups,
+    storage_hosts,
+    counts,
+    placement_services,
+    addresses,
+    devices,
+    sizes,
+    people,
+    required,
+    references,
+    choices,
+)

@@ -6,14 +6,19 @@ import json
 import os
 import shlex
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from appliance.placement import MapClient
+from appliance.placement.signature import Keys
 
 HEAD, STORE = "head1", "store1"
 BUCKET = "alice"
 MIB = 2**20
 HEAD_PYTHON = "/opt/appliance/analysis/bin/python"
-PORT = 7600
+PORT = 7600  # of the services, on the storage network
+URL = "http://127.0.0.1:7483"  # of whichever answers, on every machine
 
 
 def ssh_config() -> str:
@@ -40,7 +45,7 @@ def python(host: str, interpreter: str, source: str, argument: object) -> Any:
 def where(url: str, *options: str, keys: list[str] | None = None) -> list[dict[str, Any]]:
     """Run ``appliance where --json`` on the head and return its lines."""
     environment = (
-        f"APPLIANCE_PLACEMENT_URL=http://{HEAD}:{PORT} AWS_ENDPOINT_URL=http://127.0.0.1:7481 "
+        f"APPLIANCE_PLACEMENT_URL={URL} AWS_ENDPOINT_URL=http://127.0.0.1:7481 "
         f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/{BUCKET}"
     )
     arguments = [url, "--json", *options, *(["--null", "--keys-from", "-"] if keys else [])]
@@ -104,8 +109,21 @@ def osd_map(pool: str, names: list[str]) -> list[dict[str, Any]]:
     return answers
 
 
-def service_url() -> str:
-    """Return the placement service's address as the control host sees it."""
-    shown = subprocess.run(["ssh", "-F", ssh_config(), "-G", HEAD], check=True, capture_output=True, text=True).stdout
+def service_url(host: str = STORE) -> str:
+    """Return the address of a machine's placement service as the control host sees it."""
+    shown = subprocess.run(["ssh", "-F", ssh_config(), "-G", host], check=True, capture_output=True, text=True).stdout
     options = dict(line.split(" ", 1) for line in shown.splitlines() if " " in line)
     return f"http://{options['hostname']}:{PORT}"
+
+
+@cache
+def keys(user: str = BUCKET) -> Keys:
+    """Return a researcher's S3 keys."""
+    text = ssh(STORE, f"cat /etc/appliance/s3/{user}")
+    found = dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
+    return Keys(found["aws_access_key_id"], found["aws_secret_access_key"])
+
+
+def maps(host: str = STORE) -> MapClient:
+    """Return a client of a machine's placement service, on the control host, as a researcher."""
+    return MapClient(service_url(host), timeout=10, keys=keys)

@@ -66,7 +66,7 @@ class Researcher:
         variables = {
             "HOME": f"/home/{self.user}",
             "APPLIANCE_ENVIRONMENT": environment,
-            "APPLIANCE_PLACEMENT_URL": "http://head1:7600",
+            "APPLIANCE_PLACEMENT_URL": "http://127.0.0.1:7483",
             "AWS_ENDPOINT_URL": "http://127.0.0.1:7481",
             "AWS_ALLOW_HTTP": "true",
             "AWS_DEFAULT_REGION": "default",

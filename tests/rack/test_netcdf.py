@@ -78,7 +78,7 @@ def test_each_chunk_is_placed_by_its_range_of_its_file(notebook: Notebook) -> No
             return [(key, place.hosts) for key, place in known.items()]
         told = dict(client.run_on_scheduler(places))
         told = {key: told[key] for key in dask.core.flatten(kept.data.__dask_keys__()) if key in told}
-        maps = MapClient("http://head1:7600")
+        maps = MapClient("http://127.0.0.1:7483")
         ranges = Ranges(maps, Heads.from_environment())
         references = fsspec.filesystem("reference", fo="s3://alice/netcdf-test.json").references
         right = 0

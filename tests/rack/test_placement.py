@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import random
 import shlex
@@ -11,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from placement_rack import BUCKET, DELETE, HEAD, MIB, PORT, PUT, S3, STORE, osd_map, python, service_url, ssh, where
+from placement_rack import BUCKET, DELETE, HEAD, MIB, PUT, S3, STORE, URL, maps, osd_map, python, ssh, where
 
-from appliance.placement import MapClient, PlacementMap
+from appliance.placement import PlacementMap
 from appliance.placement.rjenkins import hash_names, stable_mod
 
 # Keys that a name, a shell, a URL or an encoding may stumble over.
@@ -97,13 +96,8 @@ print(json.dumps(sizes))
 
 
 @pytest.fixture(scope="module")
-def url() -> str:
-    return service_url()
-
-
-@pytest.fixture(scope="module")
-def cluster_map(url: str) -> PlacementMap:
-    return MapClient(url).get(BUCKET)
+def cluster_map() -> PlacementMap:
+    return maps().get(BUCKET)
 
 
 def test_thousands_of_keys_are_placed_as_ceph_osd_map_says(cluster_map: PlacementMap) -> None:
@@ -210,44 +204,31 @@ print("null")
 REMOVE = CREATE.replace("create_bucket", "delete_bucket")
 
 
-def test_a_bucket_made_just_now_is_placed_at_once(url: str) -> None:
+def test_a_bucket_made_just_now_is_placed_at_once() -> None:
     bucket = f"{BUCKET}-{uuid.uuid4().hex[:12]}"
     python(HEAD, S3, CREATE, {"bucket": bucket})
     try:
-        assert MapClient(url).get(bucket).hosts(bucket, ["a"])[0], (
-            "the service looks for a bucket that it does not know"
-        )
+        assert maps().get(bucket).hosts(bucket, ["a"])[0], "the service looks for a bucket that it does not know"
     finally:
         python(HEAD, S3, REMOVE, {"bucket": bucket})
-
-
-def test_an_unchanged_map_costs_a_304(url: str) -> None:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
-    connection.request("GET", "/v1/map")
-    first = connection.getresponse()
-    first.read()
-    connection.request("GET", "/v1/map", headers={"If-None-Match": first.headers["ETag"]})
-    second = connection.getresponse()
-    assert (second.status, second.read()) == (304, b"")
-    connection.close()
 
 
 def test_the_services_keys_read_the_map_and_buckets_records_and_no_data() -> None:
     entity = json.loads(ssh(STORE, "ceph auth get client.placement --format json"))[0]
     assert entity["caps"] == {"mon": "allow r", "mgr": "allow r"}
     ceph = "--id placement --keyring /etc/ceph/ceph.client.placement.keyring"
-    assert "epoch" in ssh(HEAD, f"ceph {ceph} osd stat")
-    ssh(HEAD, f"ceph {ceph} osd set noout", expect=13)
-    ssh(HEAD, f"ceph {ceph} auth ls", expect=13)
+    assert "epoch" in ssh(STORE, f"ceph {ceph} osd stat")
+    ssh(STORE, f"ceph {ceph} osd set noout", expect=13)
+    ssh(STORE, f"ceph {ceph} auth ls", expect=13)
     listing = (
-        f"APPLIANCE_PLACEMENT_URL=http://{HEAD}:{PORT} AWS_ENDPOINT_URL=http://127.0.0.1:7481 "
+        f"APPLIANCE_PLACEMENT_URL={URL} AWS_ENDPOINT_URL=http://127.0.0.1:7481 "
         f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/placement.s3 /opt/appliance/analysis/bin/appliance where"
     )
-    assert "may not list bucket" in ssh(HEAD, f"{listing} s3://{BUCKET} 2>&1", expect=1)
+    assert "may not list bucket" in ssh(STORE, f"{listing} s3://{BUCKET} 2>&1", expect=1)
 
 
 def test_the_service_runs_without_rights() -> None:
-    shown = ssh(HEAD, "systemctl show appliance-placement -p DynamicUser,Slice,ProtectSystem,ActiveState,MemoryMax")
+    shown = ssh(STORE, "systemctl show appliance-placement -p DynamicUser,Slice,ProtectSystem,ActiveState,MemoryMax")
     assert set(shown.split()) >= {
         "DynamicUser=yes",
         "Slice=storage.slice",

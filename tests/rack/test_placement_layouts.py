@@ -11,9 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import pytest
-from placement_rack import BUCKET, DELETE, HEAD, MIB, PORT, PUT, S3, STORE, osd_map, python, service_url, ssh, where
-
-from appliance.placement import MapClient
+from placement_rack import BUCKET, DELETE, HEAD, MIB, PUT, S3, STORE, URL, maps, osd_map, python, ssh, where
 
 VERSIONED = """
 import botocore.config, botocore.session
@@ -134,7 +132,7 @@ def test_pieces_are_those_that_the_gateway_names_and_the_cluster_holds(uploaded:
 
 
 def test_pieces_lie_on_the_hosts_that_the_cluster_says(uploaded: Uploaded) -> None:
-    cluster_map = MapClient(service_url()).get()
+    cluster_map = maps().get()
     placed = [piece for record in uploaded.records.values() for piece in record.get("pieces", [record])]
     asked = osd_map(placed[0]["pool"], [piece.get("locator", piece["rados_name"]) for piece in placed])
     for piece, answer in zip(placed, asked, strict=True):
@@ -146,7 +144,7 @@ def test_pieces_lie_on_the_hosts_that_the_cluster_says(uploaded: Uploaded) -> No
 def test_a_researchers_process_learns_the_hosts_of_ranges(uploaded: Uploaded) -> None:
     records, key = uploaded.records, f"{uploaded.prefix}uneven"
     asked = [(key, 0, 141 * MIB), (key, 69 * MIB, 2 * MIB), (f"{uploaded.prefix}one", 0, MIB), (key + "none", 0, 1)]
-    found = python(HEAD, S3, RANGES, {"url": f"http://{HEAD}:{PORT}", "bucket": BUCKET, "ranges": asked})
+    found = python(HEAD, S3, RANGES, {"url": URL, "bucket": BUCKET, "ranges": asked})
     assert found[3] == []
     expected: dict[str, int] = {}
     for piece in records[BUCKET, key]["pieces"]:
@@ -157,9 +155,7 @@ def test_a_researchers_process_learns_the_hosts_of_ranges(uploaded: Uploaded) ->
     assert {host for host, _ in found[1]} == {host for piece in touched for host in piece["hosts"]}
     assert {count for _, count in found[1]} <= {MIB, 2 * MIB}
     assert [host for host, _ in found[2]] == records[BUCKET, f"{uploaded.prefix}one"]["hosts"]
-    version = python(
-        HEAD, S3, RANGES, {"url": f"http://{HEAD}:{PORT}", "bucket": uploaded.versioned, "ranges": [("_v", 0, MIB)]}
-    )
+    version = python(HEAD, S3, RANGES, {"url": URL, "bucket": uploaded.versioned, "ranges": [("_v", 0, MIB)]})
     assert [host for host, _ in version[0]] == records[uploaded.versioned, "_v"]["pieces"][0]["hosts"]
 
 
@@ -175,7 +171,7 @@ def test_a_tenants_bucket_is_placed() -> None:
     create = VERSIONED.split("s3.put_object")[0]
     try:
         python(HEAD, as_user, create + PUT, {"bucket": bucket, "objects": [("_k", 10)], "in_parts": []})
-        cluster_map = MapClient(service_url()).get(f"lab:{bucket}")
+        cluster_map = maps().get(f"lab:{bucket}")
         hosts = cluster_map.hosts(f"lab/{bucket}", ["_k"])[0]
         pool = cluster_map.pool_of(f"lab:{bucket}").name
         marker = cluster_map.bucket(f"lab:{bucket}").marker
@@ -191,10 +187,10 @@ def test_the_readers_key_reads_the_data_pools_and_only_the_service_may_ask_it() 
     entity = json.loads(ssh(STORE, "ceph auth get client.layouts --format json"))[0]
     assert entity["caps"] == {"mon": "allow r", "osd": "allow r pool=default.rgw.buckets.data"}
     ceph = "--id layouts --keyring /etc/ceph/ceph.client.layouts.keyring"
-    ssh(HEAD, f"rados {ceph} --pool default.rgw.buckets.data create probe", expect=1)
-    ssh(HEAD, f"rados {ceph} --pool default.rgw.meta ls", expect=1)
-    assert ssh(HEAD, "stat -c '%a %G' /run/appliance-layouts/socket").split() == ["660", "appliance-layouts"]
+    ssh(STORE, f"rados {ceph} --pool default.rgw.buckets.data create probe", expect=1)
+    ssh(STORE, f"rados {ceph} --pool default.rgw.meta ls", expect=1)
+    assert ssh(STORE, "stat -c '%a %G' /run/appliance-layouts/socket").split() == ["660", "appliance-layouts"]
     connect = 'import socket; socket.socket(socket.AF_UNIX).connect("/run/appliance-layouts/socket")'
-    ssh(HEAD, f"runuser -u {BUCKET} -- python3 -c {shlex.quote(connect)}", expect=1)
-    shown = ssh(HEAD, "systemctl show 'appliance-layouts@*' -p DynamicUser,Slice,ProtectSystem")
+    ssh(STORE, f"runuser -u {BUCKET} -- python3 -c {shlex.quote(connect)}", expect=1)
+    shown = ssh(STORE, "systemctl show 'appliance-layouts@*' -p DynamicUser,Slice,ProtectSystem")
     assert set(shown.split()) == {"DynamicUser=yes", "Slice=storage.slice", "ProtectSystem=strict"}

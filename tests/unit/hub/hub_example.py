@@ -16,7 +16,7 @@ GOOD: dict[str, Any] = {
     "environment_link": "/opt/appliance/analysis",
     "s3_endpoint": "http://127.0.0.1:7481",
     "s3_credentials": "/etc/appliance/s3",
-    "placement_url": "http://head1:7600",
+    "placement_url": "http://127.0.0.1:7483",
     "gateway_url": "http://127.0.0.1:8003",
     "gateway_proxy_address": "gateway://head1:8786",
 }

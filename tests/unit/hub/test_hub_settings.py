@@ -31,7 +31,7 @@ def test_good_settings_are_taken_as_they_are() -> None:
         ("site_name", "", "not empty"),
         ("researchers_group", "re searchers", "Unix group"),
         ("researchers_group", "-x", "Unix group"),
-        ("placement_url", "head1:7600", "such as http://"),
+        ("placement_url", "127.0.0.1:7483", "such as http://"),
         ("gateway_proxy_address", "gateway://", "such as http://"),
         ("environment_link", "opt/appliance", "from the root"),
     ],

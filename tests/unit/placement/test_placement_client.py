@@ -226,7 +226,7 @@ def test_nothing_listens_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "head1:7600", "https://head1:7600", "http://head1:port", "http://[half", "ftp://x"]
+    "url", ["", "127.0.0.1:7483", "https://127.0.0.1:7483", "http://127.0.0.1:port", "http://[half", "ftp://x"]
 )
 def test_an_address_that_is_none_names_the_variable(url: str) -> None:
     with pytest.raises(PlacementUnavailable, match="APPLIANCE_PLACEMENT_URL"):

@@ -125,7 +125,7 @@ def test_an_erasure_coded_pool_names_no_hosts_and_says_why(service: str) -> None
             {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"},
             "AWS_ENDPOINT_URL=http://127.0.0.1:9",
         ),
-        (["s3://alice", "--keys-from", "-"], {"APPLIANCE_PLACEMENT_URL": "head1:7600"}, "APPLIANCE_PLACEMENT_URL"),
+        (["s3://alice", "--keys-from", "-"], {"APPLIANCE_PLACEMENT_URL": "127.0.0.1:7483"}, "APPLIANCE_PLACEMENT_URL"),
         (
             ["s3://alice", "--keys-from", "-"],
             {"APPLIANCE_PLACEMENT_URL": "http://127.0.0.1:9"},

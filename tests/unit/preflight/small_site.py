@@ -97,8 +97,8 @@ def sound() -> dict[str, Any]:
         }
         for number, host in enumerate(hosts, start=1)
     }
-    groups = dict.fromkeys(("ceph_mon", "ceph_mgr", "ceph_osd", "ceph_rgw", "compute_node"), STORES)
-    groups |= {name: ["head1"] for name in ("placement", "gateway", "jupyterhub", "builder")}
+    groups = dict.fromkeys(("ceph_mon", "ceph_mgr", "ceph_osd", "ceph_rgw", "compute_node", "placement"), STORES)
+    groups |= {name: ["head1"] for name in ("gateway", "jupyterhub", "builder")}
     return {
         "groups": {"all": hosts, "ungrouped": [], "storage": STORES, **groups},
         "names": {

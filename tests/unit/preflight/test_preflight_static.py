@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from appliance.preflight import Fault
+from appliance.preflight import Facility, Fault
+from appliance.preflight.book import Book
 
 Request = dict[str, Any]
 Judged = Callable[[Request], list[Fault]]
@@ -66,6 +67,22 @@ def test_a_role_without_a_machine_is_a_fault(request_: Request, judged: Judged) 
     request_["groups"]["gateway"] = ["head1", "store1"]
     request_["groups"]["ceph_mgr"] = []
     assert {fault.variable for fault in judged(request_)} == {"groups.placement", "groups.gateway", "groups.ceph_mgr"}
+
+
+@pytest.mark.parametrize(("members", "value"), [([], "no host"), (["head1"], "head1")])
+def test_a_placement_service_on_fewer_than_two_machines_is_a_fault(
+    request_: Request, judged: Judged, members: list[str], value: str
+) -> None:
+    request_["groups"]["placement"] = members
+    (fault,) = judged(request_)
+    assert (fault.variable, fault.value) == ("groups.placement", value)
+    assert "the machines of ceph_mon" in fault.fix
+
+
+def test_a_pattern_may_leave_a_group_out(request_: Request, book: Book) -> None:
+    facility = Facility.from_request(request_, book)
+    assert facility.members("all:!ceph_osd") == ["head1"]
+    assert facility.members("!head1:all") == ["store1", "store2", "store3"]
 
 
 def test_two_machines_with_one_address_are_a_fault(request_: Request, judged: Judged) -> None:
