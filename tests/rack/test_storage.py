@@ -189,7 +189,7 @@ def test_counters_of_the_s3_address_are_there_for_the_machine_alone() -> None:
     assert "haproxy_backend_http_responses_total" in ask("store1", f'/usr/bin/python3.13 -c "{fetch}"')
     listening = ask("store1", "ss --tcp --listening --numeric --no-header")
     assert {line.split()[3] for line in listening.splitlines() if ":748" in line} == {
-        "127.0.0.1:7481", "127.0.0.1:7482", "0.0.0.0:7480"
+        "127.0.0.1:7481", "127.0.0.1:7482", "127.0.0.1:7483", "0.0.0.0:7480"
     }  # fmt: skip
 
 
