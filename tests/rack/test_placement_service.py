@@ -127,6 +127,19 @@ def test_the_end_of_any_one_is_not_noticed(
         assert asked > 30, machine
 
 
+def test_a_machine_that_falls_silent_is_passed_over(asking: Callable[[], dict[str, tuple[int, list[str]]]]) -> None:
+    """As after a power cut: nothing says that nobody is there. What the head sends to a machine goes nowhere."""
+    address = service_url(STORES[0]).removeprefix("http://").removesuffix(f":{PORT}")
+    device = f"dev $(ip -oneline route get {address} | sed 's/.* dev \\([^ ]*\\).*/\\1/')"
+    ssh(HEAD, f"ip neigh replace {address} lladdr 02:00:00:00:00:99 {device} nud permanent")
+    try:
+        time.sleep(5)
+    finally:
+        ssh(HEAD, f"ip neigh del {address} {device}")
+    time.sleep(5)
+    assert asking()[HEAD][1] == []
+
+
 def test_all_give_the_same_map_by_the_same_name() -> None:
     """So that a client whose balancer has changed its mind is told 304."""
     found = {host: answer(service_url(host), "/v1/map", Authorization=token())[1]["Etag"] for host in STORES}
