@@ -15,8 +15,8 @@ from appliance.compute.places import WHOLE_BYTES, Atlas, Objects, Places, weigh
 from appliance.placement import UnknownPlace
 
 ONE, OTHER, FILES = (
-    SimpleNamespace(bucket=bucket, references=references)
-    for bucket, references in (("one", None), ("other", None), ("files", object()))
+    SimpleNamespace(bucket=bucket, is_whole=lambda _key, whole=whole: whole)
+    for bucket, whole in (("one", True), ("other", True), ("files", False))
 )
 AB, BC, NOWHERE = ("ab", 0, 10), ("bc", 0, 100), ("", 0, 10)
 
