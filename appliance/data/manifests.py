@@ -123,12 +123,14 @@ class _Table:
         width = np.dtype(dtype).itemsize
         if len(positions) and positions.min() < 0:
             raise IndexError(f"a position of {positions.min()}")
-        rows: np.ndarray = self._bytes[positions[:, None] + np.arange(width)]
-        return np.frombuffer(rows.tobytes(), dtype)
+        rows = self._bytes[positions[:, None] + np.arange(width)]
+        numbers: np.ndarray = rows.view(dtype)[:, 0]
+        return numbers
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         """What the offsets at these positions lead to."""
-        return positions + self.read(positions, "<u4")
+        targets: np.ndarray = positions + self.read(positions, "<u4")
+        return targets
 
     def field(self, tables: np.ndarray, number: int) -> np.ndarray:
         """The position of a field in each of the tables."""
@@ -144,6 +146,11 @@ class _Table:
         if not fields.all():
             raise IndexError(f"no field {number}")
         return fields
+
+    def _counted(self, count: int) -> int:
+        if 4 * count > len(self.data):
+            raise IndexError(f"{count} elements in {len(self.data)} bytes")
+        return count
 
     def scalar(self, tables: np.ndarray, number: int, dtype: str) -> np.ndarray:
         """A number of each table, 0 where it is absent."""
@@ -162,14 +169,14 @@ class _Table:
     def tables(self, table: np.ndarray, number: int) -> np.ndarray:
         """The tables in a field of the one table."""
         vector = self.at(self._required(table, number))
-        count = int(self.read(vector, "<u4")[0])
+        count = self._counted(int(self.read(vector, "<u4")[0]))
         return self.at(vector[0] + 4 + 4 * np.arange(count))
 
     def vectors(self, tables: np.ndarray, number: int) -> np.ndarray:
         """The 32-bit numbers in a field of each table, as rows: all have equally many."""
         vectors = self.at(self._required(tables, number))
         counts = self.read(vectors, "<u4")
-        count = int(counts[0]) if len(counts) else 0
+        count = self._counted(int(counts[0])) if len(counts) else 0
         if (counts != count).any():
             raise IndexError("unlike numbers of dimensions")
         columns = [self.read(vectors + 4 + 4 * axis, "<u4") for axis in range(count)]
