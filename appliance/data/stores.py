@@ -37,7 +37,14 @@ def write_icechunk(dataset: xr.Dataset, target: str, buckets: Sequence[str]) -> 
     if icechunk.Repository.exists(where):
         raise DataError(f"{target}: there is an Icechunk repository already: name another place, or delete it first")
     authorized = keys([f"s3://{bucket}/" for bucket in buckets])
-    repository = icechunk.Repository.create(where, config, authorize_virtual_chunk_access=authorized)
+    try:
+        repository = icechunk.Repository.create(where, config, authorize_virtual_chunk_access=authorized)
+    except icechunk.IcechunkError as error:
+        if "clean prefix" not in str(error):
+            raise
+        raise DataError(
+            f"{target}: is no place for an Icechunk repository, as there are other objects below it"
+        ) from error
     session = repository.writable_session(BRANCH)
     dataset.vz.to_icechunk(session.store)
     session.commit("virtual dataset of files in place")
