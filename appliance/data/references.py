@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 class ArrayReferences(Mapping[str, Reference]):
-    """Chunk key to ``Reference`` of one array, in 44 bytes each: of the chunks that lie on the facility's S3.
+    """Chunk key to ``Reference`` of one array, in 48 bytes each: of the chunks that lie on the facility's S3.
 
     Chunks that are missing, or in the manifest, or on another storage, are not in it.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 import os
 import pickle
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import icechunk
 import numpy as np
@@ -25,6 +26,7 @@ from zarr.core.buffer import default_buffer_prototype
 
 from appliance.compute.graph import source_of
 from appliance.data import manifests, virtual_store
+from appliance.data.references import ArrayReferences, Part
 from appliance.data.repositories import keys, storage
 from appliance.data.snapshots import SnapshotStore
 
@@ -95,8 +97,13 @@ def written(repository: Any) -> Any:
     many = {(i, j): {"offset": 64 * (i * 8 + j)} for i, j in itertools.product(range(7), range(8)) if (i + j) % 5}
     virtual(deep, "many", many, (7, 8 * 16))
     virtual(root, "tagged", {(0,): {"offset": 3, "etag_checksum": etag_of(CONTENT)}}, (16,))
+    root.create_array("resized", data=rng.normal(size=(8, 200)), chunks=(1, 200))
     session.commit("first")
     session = repository.writable_session("main")
+    zarr.open_array(session.store, path="resized", mode="r+").resize((5, 200))
+    session.commit("fewer chunks")
+    session = repository.writable_session("main")
+    zarr.open_array(session.store, path="resized", mode="r+").resize((7, 200))
     zarr.open_array(session.store, path="native", mode="r+")[2:4] = 1.5
     zarr.open_array(session.store, path="a/c/sparse", mode="r+")[0:2] = rng.normal(size=(2, 200))
     session.commit("second")
@@ -144,10 +151,10 @@ def test_every_chunk_is_what_icechunk_reads_and_its_reference_where_it_lies(endp
         assert len(listed) == len(references) == len(set(listed))
     of_kind = icechunk.ChunkType
     assert [kinds.count(kind) for kind in (of_kind.NATIVE, of_kind.VIRTUAL, of_kind.INLINE, of_kind.UNINITIALIZED)] == [
-        6 + 2,
+        6 + 2 + 5,
         45 + 1,
         1 + 1 + 1,
-        3 + 2 + 11,
+        3 + 2 + 11 + 2,
     ]
 
 
@@ -278,9 +285,17 @@ def test_a_repository_that_is_gone_places_nothing(caplog: pytest.LogCaptureFixtu
         get(store, "t/c/0")
 
 
+class Manifest(NamedTuple):
+    """A file, and the id of the array "t" that it is about."""
+
+    name: str
+    content: bytes
+    node: str
+
+
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
-    """Name and content of a manifest with native chunks, chunks in itself and virtual ones."""
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """One with a chunk in itself and a virtual one."""
     folder = tmp_path_factory.mktemp("icechunk")
     made = icechunk.Repository.create(icechunk.local_filesystem_storage(str(folder)))
     session = made.writable_session("main")
@@ -288,13 +303,13 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
     array[:10] = np.arange(10)
     spec = icechunk.VirtualChunkSpec([2], "s3://alice/file.nc", 7, 80, etag_checksum="tag")
     session.store.set_virtual_refs("t", [spec], validate_containers=False)
-    session.commit("one array")
+    described = json.loads(made.inspect_snapshot(session.commit("one array")))
     (file,) = (folder / "manifests").iterdir()
-    return file.name, file.read_bytes()
+    return Manifest(file.name, file.read_bytes(), described["nodes"][1]["id"])
 
 
-def test_what_is_no_manifest_is_refused(manifest: tuple[str, bytes]) -> None:
-    name, content = manifest
+def test_what_is_no_manifest_is_refused(manifest: Manifest) -> None:
+    name, content, _ = manifest
     assert len(manifests.parse(content, name, "0" * 13).rows) == 0  # no such array
     for damaged, message in (
         (content[:36] + b"\x02" + content[37:], r"kind and compression \(2, 2, 1\): known are .* and \(1, 2, 1\)"),
@@ -309,16 +324,26 @@ def test_what_is_no_manifest_is_refused(manifest: tuple[str, bytes]) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(changes=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=4))
-def test_damage_in_a_manifest_is_an_error_of_its_format(manifest: tuple[str, bytes], changes: Any) -> None:
-    name, content = manifest
+def test_damage_in_a_manifest_is_an_error_of_its_format(manifest: Manifest, changes: Any) -> None:
+    name, content, node = manifest
     table = bytearray(decompress(content[manifests.HEADER_BYTES :]))
     for position, value in changes:
         table[position % len(table)] = value
     try:
-        refs = manifests.parse(content[: manifests.HEADER_BYTES] + compress(bytes(table)), name, "0" * 13)
+        refs = manifests.parse(content[: manifests.HEADER_BYTES] + compress(bytes(table)), name, node)
     except manifests.FormatError:
         return
     assert len(refs.rows) == len(refs.coordinates)
+
+
+def test_a_manifest_counts_for_its_extents_only(manifest: Manifest) -> None:
+    refs = manifests.parse(manifest.content, manifest.name, manifest.node)
+    for ranges, keys_in in (((0, 4), ["t/c/2"]), ((0, 2), []), ((2, 3), ["t/c/2"])):
+        references = ArrayReferences("t", [Part((ranges,), refs)], "s3://alice/chunks/", str)
+        assert list(references) == keys_in
+        for key in ("t/c/0", "t/c/9", "t/c", "t/c/2/0", "t/c/-2", "t/cc/2", "u/c/2", "t/c/x"):
+            assert key not in references
+    assert references["t/c/2"] == ("s3://alice/file.nc", 7, 80, "tag", 0)
 
 
 def test_ids_are_spelled_as_icechunk_does() -> None:
