@@ -33,6 +33,7 @@ from appliance.data.snapshots import SnapshotStore
 Written = Callable[..., Any]
 FILE = "odd/größe 1.bin"
 CONTENT = bytes(range(256)) * 40
+OTHER_FILE, OTHER_CONTENT = "odd/2.bin", CONTENT[::-1]
 LATER = 2_000_000_000  # s since 1970
 PARTS = {
     RangeByteRequest(3, 9): slice(3, 9),
@@ -45,11 +46,12 @@ PARTS = {
 
 @pytest.fixture
 def repository(endpoint: S3Endpoint) -> Any:
-    """An empty repository ``s3://alice/repo`` with manifests in pieces, and a file beside it for virtual chunks."""
+    """An empty repository ``s3://alice/repo`` with manifests in pieces, and files beside it for virtual chunks."""
     file = endpoint.folder / "alice" / FILE
     file.parent.mkdir()
     file.write_bytes(CONTENT)
     os.utime(file, (1_000_000_000, 1_000_000_000))
+    (endpoint.folder / "alice" / OTHER_FILE).write_bytes(OTHER_CONTENT)
     return created("s3://alice/repo")
 
 
@@ -75,7 +77,7 @@ def virtual(group: Any, name: str, chunks: dict[tuple[int, ...], dict[str, Any]]
         name, shape=shape, chunks=(1,) * (len(shape) - 1) + (16,), dtype="f4", compressors=None, fill_value=7
     )
     specs = [
-        icechunk.VirtualChunkSpec(index=list(index), location=f"s3://alice/{FILE}", **{"length": 64, **noted})
+        icechunk.VirtualChunkSpec(index=list(index), **{"location": f"s3://alice/{FILE}", "length": 64, **noted})
         for index, noted in chunks.items()
     ]
     group.store.set_virtual_refs(f"{group.path}/{name}".strip("/"), specs)
@@ -94,7 +96,15 @@ def written(repository: Any) -> Any:
     sparse = deep.create_array("sparse", shape=(10, 200), chunks=(2, 200), dtype="f8", fill_value=3.0)
     sparse[4:6] = rng.normal(size=(2, 200))
     deep.create_array("empty", shape=(4,), chunks=(2,), dtype="i4")
-    many = {(i, j): {"offset": 64 * (i * 8 + j)} for i, j in itertools.product(range(7), range(8)) if (i + j) % 5}
+    many = {
+        (i, j): {
+            "offset": 64 * (i * 8 + j),
+            "location": f"s3://alice/{(OTHER_FILE, FILE)[(i + j) % 3 == 0]}",
+            "etag_checksum": etag_of((OTHER_CONTENT, CONTENT)[(i + j) % 3 == 0]),
+        }
+        for i, j in itertools.product(range(7), range(8))
+        if (i + j) % 5
+    }
     virtual(deep, "many", many, (7, 8 * 16))
     virtual(root, "tagged", {(0,): {"offset": 3, "etag_checksum": etag_of(CONTENT)}}, (16,))
     root.create_array("resized", data=rng.normal(size=(8, 200)), chunks=(1, 200))
