@@ -53,7 +53,7 @@ class SnapshotStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not fol
         self._session: Session | None = None
         self._threads = ThreadPoolExecutor(LOADS, thread_name_prefix="icechunk-references")
         self._loads: dict[str, Future[ArrayReferences | None]] = {}
-        self._said: set[str] = set()
+        self._late = self._said = False
 
     def __reduce__(self) -> Any:
         return snapshot_store, (self.url, self.snapshot)
@@ -73,16 +73,16 @@ class SnapshotStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not fol
     def references_of(self, path: str) -> ArrayReferences | None:
         """The references of an array, for placing; None where there are none, or none yet. Never raises.
 
-        Waits for at most ``WAIT`` s, and for each array once: this is called in a scheduler's event loop.
+        Waits for at most ``WAIT`` s, and then not again before something has come: this is called in a scheduler's
+        event loop.
         """
         load = self._load(path)
-        key = f"wait {path}"
-        if not load.done() and key in self._said:
+        if self._late and not load.done():
             return None
-        self._said.add(key)
         try:
             return load.result(WAIT)
         except FutureTimeoutError:
+            self._late = True
             return None
 
     def _load(self, path: str) -> Future[ArrayReferences | None]:
@@ -95,15 +95,17 @@ class SnapshotStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not fol
         try:
             return self._opened.references_of(path)
         except Exception as error:  # Icechunk reads it, or says what is wrong
-            self._say(
-                "Chunks of %s are read by Icechunk itself, neither near the data nor counted: %r", self.url, error
-            )
+            if not isinstance(error, ValueError):  # S3 may answer another time; a format does not change
+                with self._loading:
+                    self._loads.pop(path, None)
+            if not self._said:
+                self._said = True
+                logger.warning(
+                    "Chunks of %s are read by Icechunk itself, neither near the data nor counted: %r", self.url, error
+                )
             return None
-
-    def _say(self, message: str, *arguments: Any) -> None:
-        if message not in self._said:
-            self._said.add(message)
-            logger.warning(message, *arguments)
+        finally:
+            self._late = False
 
     # What Zarr calls
 

@@ -269,10 +269,24 @@ def test_a_scheduler_waits_for_references_once(monkeypatch: pytest.MonkeyPatch) 
     store = SnapshotStore("s3://alice/slow", "SNAPSHOT")
     late = Asked()
     monkeypatch.setattr(store, "_load", lambda _path: late)
-    assert [store.references_of("t") for _ in range(3)] == [None] * 3
+    assert [store.references_of(path) for path in ("t", "t", "u")] == [None] * 3
     assert late.times == 1
     late.set_result("references")
     assert store.references_of("t") == "references"
+
+
+def test_references_that_could_not_be_read_are_asked_for_again(
+    endpoint: S3Endpoint, written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SnapshotStore("s3://alice/repo", written.lookup_branch("main"))
+    (endpoint.folder / "alice/repo/manifests").rename(endpoint.folder / "alice/away")
+    assert store.references_of("native") is None
+    (endpoint.folder / "alice/away").rename(endpoint.folder / "alice/repo/manifests")
+    assert store.references_of("native") is not None
+    monkeypatch.setattr(manifests, "VERSION", 9)
+    assert store.references_of("scalar") is None
+    monkeypatch.undo()
+    assert store.references_of("scalar") is None
 
 
 class Asked(Future[Any]):
