@@ -95,7 +95,9 @@ class SnapshotStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not fol
         try:
             return self._opened.references_of(path)
         except Exception as error:  # Icechunk reads it, or says what is wrong
-            if not isinstance(error, ValueError):  # S3 may answer another time; a format does not change
+            from icechunk import IcechunkError
+
+            if isinstance(error, (OSError, IcechunkError)):  # S3 may answer another time; a format does not change
                 with self._loading:
                     self._loads.pop(path, None)
             if not self._said:
