@@ -133,6 +133,9 @@ class SnapshotStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not fol
             raise ValueError(f"{self.url}: a snapshot cannot be written to: write with Icechunk, on a branch")
         return self
 
+    def _with_store(self, _store: Any) -> SnapshotStore:
+        return self
+
     @property
     def supports_consolidated_metadata(self) -> bool:
         """As Icechunk: a session has all metadata at hand."""
@@ -155,6 +158,8 @@ class SnapshotStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not fol
             if_match=reference.etag,
             if_unmodified_since=reference.modified,
         )
+        if len(data) < end - start:
+            raise OSError(f"{reference.url} ends before its chunk {key} does: make the dataset anew, and use that")
         return prototype.buffer.from_bytes(data)
 
     async def _of_chunk(self, key: str) -> ArrayReferences | None:

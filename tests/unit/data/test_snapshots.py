@@ -181,6 +181,8 @@ def test_all_of_zarr_is_as_icechunks_own(written: Any) -> None:
     assert virtual_store("s3://alice/repo").references_of("none") is None
     with pytest.raises(ValueError, match="cannot be written to"):
         placed.with_read_only(False)
+    with placed as entered:
+        assert entered is placed
 
 
 def test_a_store_stays_with_its_snapshot_wherever_it_is_opened(written: Any) -> None:
@@ -215,6 +217,7 @@ def test_a_file_that_was_changed_or_deleted_is_not_read(endpoint: S3Endpoint, re
     virtual(root, "tagged", {(0,): {"offset": 0, "etag_checksum": etag_of(CONTENT)}}, (16,))
     dated = {(0,): {"offset": 0, "last_updated_at_checksum": datetime.fromtimestamp(LATER, UTC)}}
     virtual(root, "dated", dated, (16,))
+    virtual(root, "unmarked", {(0,): {"offset": 30}}, (16,))
     session.commit("with conditions")
     own, placed = repository.readonly_session("main").store, virtual_store("s3://alice/repo")
     file = endpoint.folder / "alice" / FILE
@@ -227,6 +230,9 @@ def test_a_file_that_was_changed_or_deleted_is_not_read(endpoint: S3Endpoint, re
             get(placed, f"{path}/c/0")
         with pytest.raises(icechunk.IcechunkError, match="has changed"):
             get(own, f"{path}/c/0")
+    file.write_bytes(CONTENT[:50])
+    with pytest.raises(OSError, match=f"s3://alice/{FILE} ends before its chunk unmarked/c/0"):
+        get(placed, "unmarked/c/0")
     file.unlink()
     with pytest.raises(FileNotFoundError, match=FILE):
         zarr.open_array(placed, path="dated", mode="r")[:]
