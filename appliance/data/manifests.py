@@ -76,7 +76,7 @@ def parse(content: bytes, manifest: str, node: str) -> Refs:
     Raises:
         FormatError: the content is something else, or of another version.
     """
-    from numcodecs.zstd import decompress
+    from numcodecs.zstd import decompress  # type: ignore[import-untyped]
 
     head = (MAGIC, bytes((VERSION, MANIFEST, ZSTD)))
     if (content[:12], content[36:HEADER_BYTES]) != head:

@@ -43,9 +43,9 @@ FILES = """
     cluster.scale(3)
     client = cluster.get_client()
     client.wait_for_workers(3, timeout=60)
-    opened = {kind: xr.open_zarr(virtual_store(f"s3://{path}")).t for kind, path in targets.items()}
     say()
 """
+OPEN = 'lazy = xr.open_zarr(virtual_store(f"s3://{{targets["{kind}"]}}")).t; say()'
 KINDS = pytest.mark.parametrize("kind", ["kerchunk", "icechunk"])
 
 
@@ -63,8 +63,8 @@ def notebook() -> Iterator[Notebook]:
 
 @KINDS
 def test_the_mean_is_numpys_and_every_read_is_accounted_for(notebook: Notebook, kind: str) -> None:
-    said = notebook.run(f"""
-        lazy = opened["{kind}"]
+    notebook.run(OPEN.format(kind=kind))
+    said = notebook.run("""
         before = appliance.compute.report()
         mean = float(lazy.astype("f8").mean().compute())
         report = appliance.compute.report() - before
@@ -77,25 +77,25 @@ def test_the_mean_is_numpys_and_every_read_is_accounted_for(notebook: Notebook, 
 
 @KINDS
 def test_each_chunk_is_placed_by_its_range_of_its_file(notebook: Notebook, kind: str) -> None:
-    said = notebook.run(f"""
-        lazy = opened["{kind}"]
+    notebook.run(OPEN.format(kind=kind))
+    said = notebook.run("""
         kept = lazy.persist()
         wait(kept)
         def places(dask_scheduler):
             known = dask_scheduler.plugins["appliance-locality"].places
             return [(key, place.hosts) for key, place in known.items()]
         told = dict(client.run_on_scheduler(places))
-        told = {{key: told[key] for key in dask.core.flatten(kept.data.__dask_keys__()) if key in told}}
+        told = {key: told[key] for key in dask.core.flatten(kept.data.__dask_keys__()) if key in told}
         maps = MapClient("http://head1:7600")
         ranges = Ranges(maps, Heads.from_environment())
         references = fsspec.filesystem("reference", fo="s3://alice/netcdf-test.json").references
         right = 0
         for key, found in told.items():
-            url, offset, length = references[f"t/c/{{key[1]}}/0/0"] if f"t/c/{{key[1]}}/0/0" in references \\
-                else references[f"t/{{key[1]}}.0.0"]
+            url, offset, length = references[f"t/c/{key[1]}/0/0"] if f"t/c/{key[1]}/0/0" in references \\
+                else references[f"t/{key[1]}.0.0"]
             held = ranges.hosts_of_ranges("alice", [(url.removeprefix("s3://alice/"), offset, length)])[0]
             most = max(size for _, size in held)
-            wanted = {{maps.get("alice").address(host) for host, size in held if size == most}}
+            wanted = {maps.get("alice").address(host) for host, size in held if size == most}
             right += set(found) == wanted
         del kept
         say(right=right, told=len(told))
