@@ -42,6 +42,7 @@ class Source:
         axes: what the lazily indexed operand keeps of each axis of the stored array.
         references: for a virtual dataset, chunk key to the (key, offset, length) where the chunk lies in another
             object of ``bucket``, or None where it lies in none; None for a Zarr array with objects of its own.
+        own: with references, how the keys of those objects begin that hold one chunk each; "" where there are none.
     """
 
     bucket: str
@@ -51,6 +52,11 @@ class Source:
     encode: Callable[[tuple[int, ...]], str]
     axes: tuple[Axis, ...]
     references: Callable[[str], ObjectRange | None] | None = None
+    own: str = ""
+
+    def is_whole(self, key: str) -> bool:
+        """Whether the object is one chunk, and not a file of which a chunk is a part."""
+        return self.references is None or (self.own != "" and key.startswith(self.own))
 
     def ranges(self, index: Any) -> list[ObjectRange]:
         """What ``operand[index]`` reads of which objects, as (key, offset, length in bytes).
@@ -171,10 +177,10 @@ def source_of(operand: Any) -> Source | None:
             return None
     else:
         return None
-    references = None
+    references, own = None, ""
     place = _place(array.store_path)
     if place is None:
-        bucket, references = _virtual(array.store_path)
+        bucket, references, own = _virtual(array.store_path)
         if references is None:
             return None
         place = (bucket, str(array.store_path.path).strip("/"))
@@ -193,19 +199,23 @@ def source_of(operand: Any) -> Source | None:
         encode=array.metadata.encode_chunk_key,
         axes=axes,
         references=references,
+        own=own,
     )
 
 
-def _virtual(store_path: Any) -> tuple[str, Callable[[str], ObjectRange | None] | None]:
-    """Bucket and references of an array of a virtual dataset (fsspec's ReferenceFileSystem over kerchunk's references).
+def _virtual(store_path: Any) -> tuple[str, Callable[[str], ObjectRange | None] | None, str]:
+    """Bucket and references of an array of a virtual dataset, and ``Source.own``.
 
-    A reference is [url, offset, length], or [url] for a whole object; what is no list is the value itself (kerchunk's
+    They are those of fsspec's ReferenceFileSystem over kerchunk's references, or of ``appliance.data.snapshots``. A
+    reference is [url, offset, length], or [url] for a whole object; what is no list is the value itself (kerchunk's
     specification, version 1). The bucket is that of the array's first chunk: chunks in others are not placed.
     """
-    references = getattr(getattr(store_path.store, "fs", None), "references", None)
+    path = str(store_path.path).strip("/")
+    of_array = getattr(store_path.store, "references_of", None)
+    references = of_array(path) if of_array else getattr(getattr(store_path.store, "fs", None), "references", None)
     if not isinstance(references, Mapping):
-        return "", None
-    prefix = f"{str(store_path.path).strip('/')}/".lstrip("/")
+        return "", None, ""
+    prefix = f"{path}/".lstrip("/")
     # All arrays' references are in one mapping; an array's are together, behind those of its metadata.
     urls = (_reference(references, key)[0] for key in references if key.startswith(prefix))
     bucket = next((url[5:].partition("/")[0] for url in urls if url.startswith("s3://")), "")
@@ -215,7 +225,8 @@ def _virtual(store_path: Any) -> tuple[str, Callable[[str], ObjectRange | None] 
         url, offset, length = _reference(references, chunk_key)
         return (url[len(before) :], offset, length) if url.startswith(before) else None
 
-    return bucket, find if bucket else None
+    own = getattr(references, "own", "")
+    return bucket, find if bucket else None, own[len(before) :] if own.startswith(before) else ""
 
 
 def _reference(references: Mapping[str, Any], key: str) -> tuple[str, int, int]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 from obstore.store import S3Store
 
 if TYPE_CHECKING:
@@ -70,6 +70,18 @@ class Read(NamedTuple):
     offset: int
     served_by: str
     in_parts: bool
+
+
+class Unchanged(NamedTuple):
+    """What tells that an object is still the same. Empty values tell nothing.
+
+    Attributes:
+        etag: the one that it has to have.
+        since: s since 1970; it must not have been written later.
+    """
+
+    etag: str = ""
+    since: int = 0
 
 
 def in_parts(size: int, etag: str | None) -> bool:
@@ -143,15 +155,32 @@ def _keys(access: Access) -> Callable[[], S3Credential]:
     return keys
 
 
-async def read(bucket: str, key: str, access: Access, start: int | None = None, end: int | None = None) -> Read:
+async def read(
+    bucket: str,
+    key: str,
+    access: Access,
+    start: int | None = None,
+    end: int | None = None,
+    unchanged: Unchanged | None = None,
+) -> Read:
     """Read an object, or its bytes from ``start`` to before ``end``; a negative ``start`` counts from the end.
+
+    Args:
+        unchanged: what tells the object that is meant from one that was written in its place.
 
     Raises:
         FileNotFoundError: there is no such bucket or object.
         PermissionError: the keys are missing, wrong, or not allowed to read it.
-        OSError: the range lies behind the object's end ("not satisfiable"), or S3 cannot be reached.
+        OSError: the object is another by now, the range lies behind its end ("not satisfiable"), or S3 cannot be
+            reached.
     """
-    options: GetOptions | None = {"range": _range(start, end)} if start or end is not None else None
+    options: GetOptions = {}
+    if start or end is not None:
+        options["range"] = _range(start, end)
+    if unchanged is not None and unchanged.etag:
+        options["if_match"] = unchanged.etag
+    if unchanged is not None and unchanged.since:
+        options["if_unmodified_since"] = datetime.fromtimestamp(unchanged.since, UTC)
     try:
         answer = await store(bucket, access).get_async(key, options=options)
         # A body that breaks off is asked for again below, from where it broke off and only if it is the same object.
@@ -208,6 +237,10 @@ def _plain(error: Exception, bucket: str, key: str) -> Exception:
         )
     if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
         return PermissionError(f"{name}: {text}")
+    if isinstance(error, PreconditionError):
+        return OSError(
+            f"{name} was changed after the dataset that refers to it was made: make the dataset anew, and use that"
+        )
     if "416" in text and "not satisfiable" in text.lower():
         return OSError(f"{name}: the range is not satisfiable: it lies behind the object's end")
     return OSError(f"{name}: {text}")

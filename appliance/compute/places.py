@@ -224,8 +224,8 @@ class Places:
         parts: defaultdict[str, dict[tuple[str, int, int], None]] = defaultdict(dict)
         for objects in reads:
             for source, part in objects:
-                of_array = source.references is None and part[2] <= WHOLE_BYTES
-                (whole if of_array else parts)[source.bucket][part] = None
+                one = part[2] <= WHOLE_BYTES and source.is_whole(part[0])
+                (whole if one else parts)[source.bucket][part] = None
         self.buckets.update(whole, parts)
         holders: dict[tuple[str, tuple[str, int, int]], Held] = {}
         for bucket, wanted in whole.items():

@@ -16,7 +16,7 @@ from s3fs import S3FileSystem
 
 from appliance.compute import objects
 from appliance.compute.counters import counter
-from appliance.compute.objects import OBJECT_BYTES, Access
+from appliance.compute.objects import OBJECT_BYTES, Access, Unchanged
 
 SERVED_BY = f"x-amz-meta-{objects.SERVED_BY}"
 PLACE_AND_KEYS = ("endpoint_url", "key", "secret", "token", "username", "password")
@@ -86,11 +86,20 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
         version_id: str | None = None,
         start: int | None = None,
         end: int | None = None,
+        if_match: str = "",
+        if_unmodified_since: int = 0,
         **kwargs: Any,
     ) -> bytes:
+        """As s3fs's; with ``if_match`` (an ETag) or ``if_unmodified_since`` (s since 1970), of that object only.
+
+        Raises ``OSError`` where it is another by now.
+        """
         bucket, key, version = self.split_path(path)
         access = self._access(key, version, version_id)
+        unchanged = Unchanged(if_match, if_unmodified_since)
         if access is None:
+            if any(unchanged):
+                raise OSError(f"s3://{bucket}/{key}: only the facility's own S3 is asked whether it is still the same")
             # s3fs asks for the size first, to read large objects in parts at once: a second request for each chunk.
             kwargs.setdefault("max_concurrency", 1)
             data: bytes = await super()._cat_file(path, version_id=version_id, start=start, end=end, **kwargs)
@@ -100,7 +109,7 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
             start, end, _ = slice(start, end).indices(size)
         if end is not None and (start or 0) >= end:
             return b""
-        got = await objects.read(bucket, key, access, start, end)
+        got = await objects.read(bucket, key, access, start, end, unchanged)
         counter().add(bucket, key, len(got.data), got.served_by, got.offset, got.in_parts)
         return got.data
 

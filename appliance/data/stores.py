@@ -1,8 +1,7 @@
 """The Zarr stores of virtual datasets, kept as kerchunk's references or in an Icechunk repository.
 
-Both carry an address alone: endpoint and keys are those of the process that reads. kerchunk's references are read
-through the facility's "s3", so reads are placed and counted. Icechunk reads through a client of its own; the scheduler
-cannot see which objects it reads, so such tasks run anywhere and are not counted.
+Both carry an address alone: endpoint and keys are those of the process that reads. The chunks of both are read through
+the facility's "s3", so reads are placed and counted.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ import fsspec
 import xarray as xr
 from zarr.storage import FsspecStore
 
-from appliance.compute.objects import own_access
 from appliance.data import DataError
+from appliance.data.repositories import client, keys, opened, storage
+from appliance.data.snapshots import SnapshotStore, snapshot_store
 from appliance.data.transfer import place_of
 
 BRANCH = "main"
@@ -31,12 +31,20 @@ def write_icechunk(dataset: xr.Dataset, target: str, buckets: Sequence[str]) -> 
 
     config = icechunk.RepositoryConfig.default()
     for bucket in buckets:
-        store = icechunk.s3_store(**_client(), s3_compatible=True)
+        store = icechunk.s3_store(**client(), s3_compatible=True)
         config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(f"s3://{bucket}/", store))
-    storage = _storage(target)
-    if icechunk.Repository.exists(storage):
+    where = storage(target)
+    if icechunk.Repository.exists(where):
         raise DataError(f"{target}: there is an Icechunk repository already: name another place, or delete it first")
-    repository = icechunk.Repository.create(storage, config, authorize_virtual_chunk_access=_keys(buckets))
+    authorized = keys([f"s3://{bucket}/" for bucket in buckets])
+    try:
+        repository = icechunk.Repository.create(where, config, authorize_virtual_chunk_access=authorized)
+    except icechunk.IcechunkError as error:
+        if "clean prefix" not in str(error):
+            raise
+        raise DataError(
+            f"{target}: is no place for an Icechunk repository, as there are other objects below it"
+        ) from error
     session = repository.writable_session(BRANCH)
     dataset.vz.to_icechunk(session.store)
     session.commit("virtual dataset of files in place")
@@ -47,7 +55,8 @@ def virtual_store(url: str) -> Any:
     """The Zarr store of a virtual dataset, for ``xr.open_zarr(virtual_store(url))``.
 
     Args:
-        url: of kerchunk's references (it ends in ``.json``) or of an Icechunk repository.
+        url: of kerchunk's references (it ends in ``.json``) or of an Icechunk repository, which is read as the newest
+            snapshot of its branch ``main`` is now.
 
     Raises:
         DataError: there is none.
@@ -63,36 +72,5 @@ def _references(url: str) -> FsspecStore:
     return FsspecStore(files, read_only=True)
 
 
-def _icechunk(url: str) -> Any:
-    import icechunk
-
-    storage = _storage(url)
-    if not icechunk.Repository.exists(storage):
-        raise DataError(f"{url}: there is no Icechunk repository, and no name of references (.json)")
-    containers = (icechunk.Repository.fetch_config(storage) or icechunk.RepositoryConfig()).virtual_chunk_containers
-    buckets = [place_of(prefix)[0] for prefix in containers or {}]
-    return (
-        icechunk.Repository.open(storage, authorize_virtual_chunk_access=_keys(buckets)).readonly_session(BRANCH).store
-    )
-
-
-def _client() -> dict[str, Any]:
-    access = own_access()  # which Icechunk finds in the environment by itself, but for whether plain HTTP will do
-    return {"region": access.region, "allow_http": access.endpoint.startswith("http://"), "force_path_style": True}
-
-
-def _storage(url: str) -> Any:
-    import icechunk
-
-    bucket, prefix = place_of(url)
-    if not prefix.strip("/"):
-        raise DataError(f"{url!r} names a bucket only: write s3://{bucket}/NAME")
-    return icechunk.s3_storage(bucket=bucket, prefix=prefix.strip("/"), from_env=True, **_client())
-
-
-def _keys(buckets: Sequence[str]) -> Any:
-    import icechunk
-
-    return icechunk.containers_credentials(
-        {f"s3://{bucket}/": icechunk.s3_credentials(from_env=True) for bucket in buckets}
-    )
+def _icechunk(url: str) -> SnapshotStore:
+    return snapshot_store(url, opened(url).lookup_branch(BRANCH))

@@ -20,8 +20,9 @@ FILES = """
     from appliance.placement import Heads, MapClient, Ranges
 
     fs = fsspec.filesystem("s3")
+    targets = {"kerchunk": "alice/netcdf-test.json", "icechunk": "alice/netcdf-test.icechunk"}
     def clean():
-        for path in ("alice/netcdf-test", "alice/netcdf-test.json"):
+        for path in ("alice/netcdf-test", *targets.values()):
             if fs.exists(path):
                 fs.rm(path, recursive=True)
     clean()
@@ -36,19 +37,21 @@ FILES = """
             folder / f"{year}.nc", encoding={"t": {"chunksizes": (32, 128, 256)}}
         )
     upload(sorted(folder.glob("*.nc")), "s3://alice/netcdf-test")
-    virtualize("s3://alice/netcdf-test/*.nc", "s3://alice/netcdf-test")
+    for kind, path in targets.items():
+        virtualize("s3://alice/netcdf-test/*.nc", f"s3://{path}", format=kind)
     cluster = dask_gateway.Gateway().new_cluster()
     cluster.scale(3)
     client = cluster.get_client()
     client.wait_for_workers(3, timeout=60)
-    lazy = xr.open_zarr(virtual_store("s3://alice/netcdf-test.json")).t
     say()
 """
+OPEN = 'lazy = xr.open_zarr(virtual_store("s3://" + targets["{kind}"])).t; say()'
+KINDS = pytest.mark.parametrize("kind", ["kerchunk", "icechunk"])
 
 
 @pytest.fixture(scope="module")
 def notebook() -> Iterator[Notebook]:
-    """Alice's, with files in her bucket, a dataset of them, and a cluster."""
+    """Alice's, with files in her bucket, datasets of them, and a cluster."""
     facility = Facility(os.environ.get("APPLIANCE_RACK", "rack"))
     with Researcher(facility, "alice") as alice, alice.notebook() as notebook:
         try:
@@ -58,10 +61,13 @@ def notebook() -> Iterator[Notebook]:
             notebook.run("clean(); client.close(); cluster.shutdown(); say()")
 
 
-def test_the_mean_is_numpys_and_every_read_is_accounted_for(notebook: Notebook) -> None:
+@KINDS
+def test_the_mean_is_numpys_and_every_read_is_accounted_for(notebook: Notebook, kind: str) -> None:
+    notebook.run(OPEN.format(kind=kind))
     said = notebook.run("""
+        before = appliance.compute.report()
         mean = float(lazy.astype("f8").mean().compute())
-        report = appliance.compute.report()
+        report = appliance.compute.report() - before
         say(off=abs(mean - total / lazy.size), reads=report.reads, why=report.why_remote)
     """)
     assert said["off"] < 1e-9
@@ -69,7 +75,9 @@ def test_the_mean_is_numpys_and_every_read_is_accounted_for(notebook: Notebook) 
     assert "unplaced" not in said["why"]
 
 
-def test_each_chunk_is_placed_by_its_range_of_its_file(notebook: Notebook) -> None:
+@KINDS
+def test_each_chunk_is_placed_by_its_range_of_its_file(notebook: Notebook, kind: str) -> None:
+    notebook.run(OPEN.format(kind=kind))
     said = notebook.run("""
         kept = lazy.persist()
         wait(kept)
@@ -89,6 +97,7 @@ def test_each_chunk_is_placed_by_its_range_of_its_file(notebook: Notebook) -> No
             most = max(size for _, size in held)
             wanted = {maps.get("alice").address(host) for host, size in held if size == most}
             right += set(found) == wanted
+        del kept
         say(right=right, told=len(told))
     """)
     assert said["told"] == 36

@@ -10,7 +10,7 @@ import hashlib
 import re
 import threading
 from dataclasses import dataclass, field
-from email.utils import formatdate
+from email.utils import formatdate, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -133,7 +133,13 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.is_file():
             return self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>" if method == "GET" else b"")
         data = file.read_bytes()
-        etag = {"ETag": etag_of(data)}
+        modified = int(file.stat().st_mtime)
+        etag = {"ETag": etag_of(data), "Last-Modified": formatdate(modified, usegmt=True)}
+        since = self.headers.get("If-Unmodified-Since")
+        if self.headers.get("If-Match", etag["ETag"]) != etag["ETag"] or (
+            since and modified > parsedate_to_datetime(since).timestamp()
+        ):
+            return self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
         if "Range" in self.headers:
             first, last = self.headers["Range"].removeprefix("bytes=").split("-")
             start = int(first) if first else max(0, len(data) - int(last))
@@ -187,7 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        self.send_header("Last-Modified", formatdate(usegmt=True))
+        if "Last-Modified" not in (headers or {}):
+            self.send_header("Last-Modified", formatdate(usegmt=True))
         self.send_header("x-amz-meta-appliance-served-by", self._host())
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()

@@ -15,8 +15,7 @@ from appliance.compute.places import WHOLE_BYTES, Atlas, Objects, Places, weigh
 from appliance.placement import UnknownPlace
 
 ONE, OTHER, FILES = (
-    SimpleNamespace(bucket=bucket, references=references)
-    for bucket, references in (("one", None), ("other", None), ("files", object()))
+    SimpleNamespace(bucket=bucket, is_whole=lambda key: not key.endswith(".nc")) for bucket in ("one", "other", "files")
 )
 AB, BC, NOWHERE = ("ab", 0, 10), ("bc", 0, 100), ("", 0, 10)
 
@@ -82,6 +81,7 @@ def test_parts_of_files_are_placed_by_range_and_not_by_name() -> None:
         "across": [(FILES, ("x.nc", 7, 5))],
         "large": [(ONE, ("ab", 0, WHOLE_BYTES + 1))],  # more than one RADOS object: its name tells of its head alone
         "two": [(FILES, ("x.nc", 0, 10)), (ONE, BC)],
+        "own": [(FILES, BC)],  # an object of a repository, beside the files that it refers to
     }
     found = Places(Atlas(maps, Ranges())).of(reads, {"A", "B", "C"})
     assert {task: place.hosts for task, place in found.items()} == {
@@ -89,9 +89,10 @@ def test_parts_of_files_are_placed_by_range_and_not_by_name() -> None:
         "across": ("C",),
         "large": ("A", "B"),
         "two": ("B",),
+        "own": ("B", "C"),
     }
     assert (found["across"].nbytes, found["across"].mixed) == (5, True)
-    assert set(Places(Atlas(maps)).of(reads, {"A"})) == {"two"}  # by what is known
+    assert set(Places(Atlas(maps)).of(reads, {"A"})) == {"two", "own"}  # by what is known
 
 
 def test_ranges_that_nobody_places_in_time_keep_no_other_task_from_its_place() -> None:
