@@ -145,7 +145,7 @@ class RootishQueue:
         if len(queue) != len(scheduler.queued):
             self._take_over()
         now = self._clock()
-        if queue.dry:
+        if queue.waiting:
             queue.only_idle({ws.host for ws in scheduler.idle_task_count})
         given = True
         while given and queue and scheduler.idle_task_count:
@@ -155,7 +155,7 @@ class RootishQueue:
                 if ws in scheduler.idle_task_count and (key := queue.pop(ws.host, now)) is not None:
                     given = True
                     self._give(key, ws, stimulus_id)
-        if queue.dry:
+        if queue.waiting:
             due = queue.next_help({ws.host for ws in scheduler.idle_task_count}, now)
             if due is not None:
                 self._tick_at(due)
