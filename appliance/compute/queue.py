@@ -38,12 +38,28 @@ SETTLE = 1.0  # s after hosts came or went in which tasks without a host wait fo
 SMOOTHING = 0.1  # weight of the newest task in the mean length
 
 
+class Host:
+    """What waits for one host. ``slots`` is 0 while it has no worker."""
+
+    __slots__ = ("count", "dry", "heap", "name", "nbytes", "slots", "took", "waits")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.heap: Heap = []
+        self.slots = 0
+        self.count = 0  # queued tasks that it holds the data of
+        self.nbytes = 0  # its share of their bytes
+        self.waits: float | None = None  # since when it has found nothing near of its own
+        self.dry = 0.0  # since when nothing of its own at all, or later than that
+        self.took: float | None = None  # when it last took something all the same
+
+
 class Entry:
     """A queued task: its key, the smaller priority first, its bytes, and the hosts that hold them."""
 
     __slots__ = ("hosts", "key", "near", "order", "priority", "queued", "share")
 
-    def __init__(self, key: Hashable, priority: Any, order: int, nbytes: int, hosts: tuple[str, ...]):
+    def __init__(self, key: Hashable, priority: Any, order: int, nbytes: int, hosts: tuple[Host, ...]):
         self.key = key
         self.priority = priority
         self.order = order  # in which it came: of equal priorities the first is the best
@@ -53,23 +69,8 @@ class Entry:
         self.near = False  # in the front of the queue
 
 
-Item = tuple[Any, int, Entry]  # priority, order, and whose they are
+Item = tuple[Any, int, Entry]
 Heap = list[Item]
-
-
-class Host:
-    """What waits for one host. ``slots`` is 0 while it has no worker."""
-
-    __slots__ = ("count", "dry", "heap", "nbytes", "slots", "took", "waits")
-
-    def __init__(self) -> None:
-        self.heap: Heap = []
-        self.slots = 0
-        self.count = 0  # queued tasks that it holds the data of
-        self.nbytes = 0  # its share of their bytes
-        self.waits: float | None = None  # since when it has found nothing near of its own
-        self.dry = 0.0  # since when nothing of its own at all, or later than that
-        self.took: float | None = None  # when it last took something all the same
 
 
 class HostQueue:
@@ -81,11 +82,12 @@ class HostQueue:
         self.woken: set[str] = set()  # those of them for whom something has come to the front since
         self._entries: dict[Hashable, Entry] = {}
         self._hosts: dict[str, Host] = {}
+        self._holders: dict[tuple[str, ...], tuple[Host, ...]] = {}  # of the same hosts are many tasks
         self._anywhere: Heap = []  # tasks whose place nobody knows, or that read nothing
         self._strays: Heap = []  # tasks none of whose hosts has a worker
         self._front: list[Item] = []  # the best tasks, sorted
         self._front_size = 0
-        self._behind: Heap = []  # all others
+        self._behind: Heap = []  # all others, and some that are gone
         self._settled = float("-inf")
         self._order = 0
         self._length: float | None = None  # s of a task that reads locally
@@ -110,51 +112,59 @@ class HostQueue:
             host.slots = 0
         self._end_spells(gone)
         for name in gone:
-            for priority, order, entry in self._hosts[name].heap:
-                if entry.queued and self._is_stray(entry):
-                    heappush(self._strays, (priority, order, entry))
+            for item in self._hosts[name].heap:
+                if item[2].queued and _is_stray(item[2]):
+                    heappush(self._strays, item)
         if gone or new:
             self._settled = now + SETTLE
         self._front_size = NEAR * sum(host.slots > 0 for host in self._hosts.values())
         self._fill_front()
 
-    def has_host(self, name: str) -> bool:
-        """Say whether a host has workers."""
-        host = self._hosts.get(name)
-        return host is not None and host.slots > 0
-
     # Tasks
 
     def push(self, key: Hashable, priority: Any, nbytes: int = 0, hosts: tuple[str, ...] = ()) -> None:
         """Queue a task, or queue it anew with other hosts. Without hosts it goes wherever a slot is free first."""
-        self.discard(key)
+        if key in self._entries:
+            self.discard(key)
         self._order += 1
-        entry = self._entries[key] = Entry(key, priority, self._order, nbytes, hosts)
+        holders = self._holders.get(hosts)
+        if holders is None:
+            holders = self._holders[hosts] = tuple(self._host(name) for name in hosts)
+        entry = self._entries[key] = Entry(key, priority, self._order, nbytes, holders)
         item = (priority, self._order, entry)
-        self._rank(item)
         present = False
-        for name in hosts:
-            host = self._hosts.get(name) or self._host(name)
+        for host in holders:
             heappush(host.heap, item)
             host.count += 1
             host.nbytes += entry.share
             present = present or host.slots > 0
-        if not hosts:
-            heappush(self._anywhere, item)
-        elif not present:
-            heappush(self._strays, item)
+        if not present:
+            heappush(self._strays if holders else self._anywhere, item)
+        front = self._front
+        if len(front) < self._front_size:
+            self._come_near(item)
+        elif front and item < front[-1]:
+            last = front.pop()
+            last[2].near = False
+            heappush(self._behind, last)
+            self._come_near(item)
+        else:
+            heappush(self._behind, item)
 
     def discard(self, key: Hashable) -> None:
         """Forget a task, if it is queued."""
         entry = self._entries.pop(key, None)
-        if entry is None:
-            return
+        if entry is not None:
+            self._remove(entry)
+
+    def _remove(self, entry: Entry) -> None:
         entry.queued = False
         if entry.near:
-            del self._front[bisect_left(self._front, (entry.priority, entry.order))]
-            self._fill_front()
-        for name in entry.hosts:
-            host = self._hosts[name]
+            front = self._front
+            del front[bisect_left(front, (entry.priority, entry.order))]
+            if self._behind:
+                self._fill_front()
+        for host in entry.hosts:
             host.count -= 1
             host.nbytes -= entry.share
             if not host.count:
@@ -167,9 +177,10 @@ class HostQueue:
 
     def pop(self, name: str, now: float) -> Hashable | None:
         """Take the task that a free slot of a host is to run now, or None: nothing, or nothing yet."""
-        host = self._host(name)
+        host = self._hosts.get(name) or self._host(name)
         best = self._top(host.heap)
-        best = self._better(best, self._top(self._anywhere))
+        if self._anywhere:
+            best = self._better(best, self._top(self._anywhere))
         if self._strays and now >= self._settled:
             best = self._better(best, self._stray())
         if best is not None and best.near:
@@ -190,7 +201,8 @@ class HostQueue:
                 host.took = now
         if best is None:
             return None
-        self.discard(best.key)
+        del self._entries[best.key]
+        self._remove(best)
         return best.key
 
     def only_idle(self, names: Collection[str]) -> None:
@@ -226,31 +238,29 @@ class HostQueue:
     def _host(self, name: str) -> Host:
         host = self._hosts.get(name)
         if host is None:
-            host = self._hosts[name] = Host()
+            host = self._hosts[name] = Host(name)
         return host
 
-    def _rank(self, item: Item) -> None:
-        """Put a new task into the front, or behind it."""
-        front = self._front
-        if len(front) >= self._front_size:
-            if not front or front[-1] < item:
-                heappush(self._behind, item)
-                return
-            last = front.pop()
-            last[2].near = False
-            heappush(self._behind, last)
-        insort(front, item)
-        self._is_near(item[2])
-
     def _fill_front(self) -> None:
-        while len(self._front) < self._front_size and (entry := self._top(self._behind)) is not None:
-            self._front.append(heappop(self._behind))
-            self._is_near(entry)
+        front, behind = self._front, self._behind
+        while len(front) < self._front_size and behind:
+            item = heappop(behind)
+            entry = item[2]
+            if entry.queued:
+                entry.near = True
+                front.append(item)  # the best of those behind is worse than all that is there
+                if self.waiting:
+                    self._wake(entry)
 
-    def _is_near(self, entry: Entry) -> None:
-        entry.near = True
+    def _come_near(self, item: Item) -> None:
+        item[2].near = True
+        insort(self._front, item)
         if self.waiting:
-            self.woken.update(self.waiting.intersection(entry.hosts) if entry.hosts else self.waiting)
+            self._wake(item[2])
+
+    def _wake(self, entry: Entry) -> None:
+        names = {host.name for host in entry.hosts}
+        self.woken |= self.waiting & names if names else self.waiting
 
     @staticmethod
     def _top(heap: Heap) -> Entry | None:
@@ -267,12 +277,9 @@ class HostQueue:
             return other
         return one
 
-    def _is_stray(self, entry: Entry) -> bool:
-        return not any(self._hosts[name].slots for name in entry.hosts)
-
     def _stray(self) -> Entry | None:
         while entry := self._top(self._strays):
-            if self._is_stray(entry):
+            if _is_stray(entry):
                 return entry
             heappop(self._strays)  # one of its hosts has come: it is in that host's heap
         return None
@@ -303,6 +310,10 @@ class HostQueue:
             host.waits = host.took = None
             self.waiting.discard(name)
             self.woken.discard(name)
+
+
+def _is_stray(entry: Entry) -> bool:
+    return not any(host.slots for host in entry.hosts)
 
 
 def _smoothed(mean: float | None, value: float) -> float:
