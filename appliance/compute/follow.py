@@ -49,9 +49,11 @@ class FollowPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has no
                 if self.hosts:
                     self._untie(key)
                 ts = self.scheduler.tasks.get(key)
-                for follower in ts.dependents if ts is not None else ():
-                    if not follower.waiting_on:
-                        self._tie(follower)
+                if ts is not None:
+                    small = ts.nbytes < LARGE
+                    for follower in ts.dependents:
+                        if not (follower.waiting_on or (small and len(follower.dependencies) == 1)):
+                            self._tie(follower)
             elif finish == "waiting":
                 ts = self.scheduler.tasks[key]
                 if ts.dependencies and not ts.waiting_on:  # what it wants may be in memory already (persisted)

@@ -85,6 +85,7 @@ class RootishQueue:
     def __init__(self, scheduler: Any, place_of: Callable[[Any], Place | None], clock: Callable[[], float]):
         self.scheduler = scheduler
         self.queue = HostQueue()
+        self.left = self.queue.discard  # to be called when a task is no longer queued
         self._place_of = place_of
         self._clock = clock
         self._workers: dict[str, list[Any]] = {}
@@ -123,10 +124,6 @@ class RootishQueue:
             slots = {host: sum(ws.nthreads for ws in there) for host, there in workers.items()}
             self.queue.set_hosts(slots, self._clock())
         return self._workers
-
-    def left(self, key: Any) -> None:
-        """A task is no longer queued."""
-        self.queue.discard(key)
 
     def place_anew(self, ts: Any) -> None:
         """A queued task's data has moved."""
