@@ -100,7 +100,7 @@ def test_a_host_that_has_run_ahead_waits_until_the_front_comes_up() -> None:
     made = filled(0)
     for number in range(7):
         made.push(("bc", number), (number,), 8, ("b", "c"))
-    made.push("later", (9,), 8, ("a",))
+    made.push("later", (9,), 8, ("a", "b"))
     assert made.pop("a", 0.0) is None
     assert made.pop("b", 0.05) == ("bc", 0)
     assert made.pop("a", 0.05) is None
@@ -117,12 +117,24 @@ def test_a_host_that_has_run_ahead_is_not_idle_for_longer_than_its_patience() ->
     made.observe(0.2, local=True)
     for number in range(9):
         made.push(("b", number), (number,), 8, ("b",))
-        made.push(("a", number), (10 + number,), 8, ("a",))
+        made.push(("a", number), (10 + number,), 8, ("a", "c"))
     assert made.pop("a", 1.0) is None
     assert made.next_help(("a",), 1.0) == 1.4
     assert made.pop("a", 1.41) == ("a", 0)
     made.only_idle(())  # it works on what it took, which is no other work
     assert [made.pop("a", 1.6), made.pop("a", 1.8)] == [("a", 1), ("a", 2)]
+
+
+def test_what_a_host_alone_holds_does_not_wait_for_the_front() -> None:
+    """Its load is what it is: those who lag behind would hold up all others, and nobody would be sooner for it."""
+    made = filled(0)
+    made.set_hosts({"a": 1, "b": 1}, now=0.0)
+    for number in range(9):
+        made.push(("b", number), (number,), 8, ("b",))
+    made.push("alone", (9,), 8, ("a", "c"))
+    made.push("anywhere", (10,))
+    assert [made.pop("a", 1.0), made.pop("a", 1.0)] == ["alone", "anywhere"]
+    assert made.pop("a", 1.0) is None
 
 
 def test_a_better_priority_that_comes_later_is_in_the_front_at_once() -> None:
@@ -252,7 +264,8 @@ def test_whatever_happens_each_task_comes_out_once_and_soon(steps: list[tuple[ob
             made.observe(*given_)
         elif given_[0] in present:
             host = given_[0]
-            own = [priority for priority, hosts in expected.values() if not hosts or host in hosts]
+            theirs = [(priority, hosts) for priority, hosts in expected.values() if not hosts or host in hosts]
+            own = [priority for priority, _ in theirs]
             ranks = sorted(priority for priority, _ in expected.values())
             key = made.pop(host, now)
             # Nothing of a worse priority than the best of its own is taken, and that is not passed over if it is in
@@ -261,6 +274,7 @@ def test_whatever_happens_each_task_comes_out_once_and_soon(steps: list[tuple[ob
                 assert expected[key][0] <= min(own)
             elif own and len(ranks) > len(present) * queue.NEAR:
                 assert min(own) >= ranks[len(present) * queue.NEAR]
+                assert any(len(present.intersection(hosts)) > 1 for priority, hosts in theirs if priority == min(own))
             else:
                 assert key is not None or not own
             if key is not None:
