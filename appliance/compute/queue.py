@@ -9,8 +9,9 @@ removes it from one heap; the entries in others are dropped when they come to th
 Results stay in memory until what they are joined with is there, so tasks are to run about in the order of their
 priority. The best of the queue, ``NEAR`` for each host, are its front. A host that holds none of these has run ahead:
 others have taken what it shares with them. It waits until one of its own has come to the front, which takes the others
-less than a task's length, or until its patience ends. What it alone holds it takes at once: nobody will. (Two replicas on six hosts: at most 11 tasks overtake others
-instead of 20, for half a per cent of time. With three replicas it is 11 in either case.)
+less than a task's length, or until its patience ends; what it alone holds it takes at once, as nobody else will. (Two
+replicas on six hosts: at most 11 tasks overtake others instead of 20, for half a per cent of time. With three replicas
+it is 11 in either case.)
 
 A host that finds nothing of its own at all helps the host with the longest backlog, but not at once: most such spells
 end by themselves, and then helping would have cost a transfer for nothing (measured with a groupby: 0.89 of the reads
