@@ -22,10 +22,11 @@ next to nothing, does not come before ``IDLE_MAX``, and then it comes in any cas
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Collection, Hashable, Iterable
 from heapq import heappop, heappush
 from typing import Any
+
+from appliance.compute.front import Entry, Front, Heap, Host
 
 NEAR = 2  # tasks for each host that are the front of the queue: makes two replicas as orderly as three
 PATIENCE = 2.0  # task lengths that a host waits for its own: about what a busy host needs to free a slot
@@ -39,56 +40,18 @@ SETTLE = 1.0  # s after hosts came or went in which tasks without a host wait fo
 SMOOTHING = 0.1  # weight of the newest task in the mean length
 
 
-class Host:
-    """What waits for one host. ``slots`` is 0 while it has no worker."""
-
-    __slots__ = ("count", "dry", "heap", "name", "nbytes", "slots", "took", "waits")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.heap: Heap = []
-        self.slots = 0
-        self.count = 0  # queued tasks that it holds the data of
-        self.nbytes = 0  # its share of their bytes
-        self.waits: float | None = None  # since when it has found nothing near of its own
-        self.dry = 0.0  # since when nothing of its own at all, or later than that
-        self.took: float | None = None  # when it last took something all the same
-
-
-class Entry:
-    """A queued task: its key, the smaller priority first, its bytes, and the hosts that hold them."""
-
-    __slots__ = ("hosts", "key", "near", "order", "priority", "queued", "share")
-
-    def __init__(self, key: Hashable, priority: Any, order: int, nbytes: int, hosts: tuple[Host, ...]):
-        self.key = key
-        self.priority = priority
-        self.order = order  # in which it came: of equal priorities the first is the best
-        self.hosts = hosts
-        self.share = nbytes // len(hosts) if hosts else 0  # bytes of backlog that it is to each holder
-        self.queued = True
-        self.near = False  # in the front of the queue
-
-
-Item = tuple[Any, int, Entry]
-Heap = list[Item]
-
-
 class HostQueue:
     """Queued tasks, by the hosts that hold what they read. Times are seconds of any one clock."""
 
     def __init__(self) -> None:
         self.helped = 0  # tasks given to hosts that do not hold their data
         self.waiting: set[str] = set()  # hosts that found nothing near of their own when they last asked
-        self.woken: set[str] = set()  # those of them for whom something has come to the front since
         self._entries: dict[Hashable, Entry] = {}
         self._hosts: dict[str, Host] = {}
         self._holders: dict[tuple[str, ...], tuple[Host, ...]] = {}  # of the same hosts are many tasks
         self._anywhere: Heap = []  # tasks whose place nobody knows, or that read nothing
         self._strays: Heap = []  # tasks none of whose hosts has a worker
-        self._front: list[Item] = []  # the best tasks, sorted
-        self._front_size = 0
-        self._behind: Heap = []  # all others, and some that are gone
+        self._front = Front(self.waiting)
         self._settled = float("-inf")
         self._order = 0
         self._length: float | None = None  # s of a task that reads locally
@@ -118,8 +81,7 @@ class HostQueue:
                     heappush(self._strays, item)
         if gone or new:
             self._settled = now + SETTLE
-        self._front_size = NEAR * sum(host.slots > 0 for host in self._hosts.values())
-        self._fill_front()
+        self._front.resize(NEAR * sum(host.slots > 0 for host in self._hosts.values()))
 
     # Tasks
 
@@ -141,16 +103,7 @@ class HostQueue:
             present = present or host.slots > 0
         if not present:
             heappush(self._strays if holders else self._anywhere, item)
-        front = self._front
-        if len(front) < self._front_size:
-            self._come_near(item)
-        elif front and item < front[-1]:
-            last = front.pop()
-            last[2].near = False
-            heappush(self._behind, last)
-            self._come_near(item)
-        else:
-            heappush(self._behind, item)
+        self._front.add(item)
 
     def discard(self, key: Hashable) -> None:
         """Forget a task, if it is queued."""
@@ -161,10 +114,7 @@ class HostQueue:
     def _remove(self, entry: Entry) -> None:
         entry.queued = False
         if entry.near:
-            front = self._front
-            del front[bisect_left(front, (entry.priority, entry.order))]
-            if self._behind:
-                self._fill_front()
+            self._front.remove(entry)
         for host in entry.hosts:
             host.count -= 1
             host.nbytes -= entry.share
@@ -173,7 +123,7 @@ class HostQueue:
         if not self._entries:
             self._anywhere.clear()
             self._strays.clear()
-            self._behind.clear()
+            self._front.clear()
             self._end_spells(list(self.waiting))
 
     def pop(self, name: str, now: float) -> Hashable | None:
@@ -218,6 +168,11 @@ class HostQueue:
         due = [self._due(host, now) for name in names if (host := self._host(name)).waits is not None]
         return min(due, default=None)
 
+    @property
+    def woken(self) -> set[str]:
+        """Hosts among those that wait for which something has come to the front since."""
+        return self._front.woken
+
     # Measured
 
     def observe(self, seconds: float, local: bool) -> None:
@@ -241,27 +196,6 @@ class HostQueue:
         if host is None:
             host = self._hosts[name] = Host(name)
         return host
-
-    def _fill_front(self) -> None:
-        front, behind = self._front, self._behind
-        while len(front) < self._front_size and behind:
-            item = heappop(behind)
-            entry = item[2]
-            if entry.queued:
-                entry.near = True
-                front.append(item)  # the best of those behind is worse than all that is there
-                if self.waiting:
-                    self._wake(entry)
-
-    def _come_near(self, item: Item) -> None:
-        item[2].near = True
-        insort(self._front, item)
-        if self.waiting:
-            self._wake(item[2])
-
-    def _wake(self, entry: Entry) -> None:
-        names = {host.name for host in entry.hosts}
-        self.woken |= self.waiting & names if names else self.waiting
 
     @staticmethod
     def _top(heap: Heap) -> Entry | None:
@@ -310,7 +244,7 @@ class HostQueue:
             host = self._hosts[name]
             host.waits = host.took = None
             self.waiting.discard(name)
-            self.woken.discard(name)
+            self._front.woken.discard(name)
 
 
 def _is_shared(entry: Entry) -> bool:
