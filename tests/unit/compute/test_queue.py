@@ -141,7 +141,7 @@ def test_a_better_priority_that_comes_later_is_in_the_front_at_once() -> None:
     made = filled(0)
     for number in range(9):
         made.push(("b", number), (number,), 8, ("b",))
-    made.push("urgent", (-1,), 8, ("a",))
+    made.push("urgent", (-1,), 8, ("a", "b"))
     assert made.pop("a", 0.0) == "urgent"
     assert made.pop("b", 0.0) == ("b", 0)
 
