@@ -13,7 +13,6 @@ inputs never tie anything.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -44,16 +43,22 @@ class FollowPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has no
         self._failed = False
 
     def transition(self, key: Any, _start: str, finish: str, *_: Any, **__: Any) -> None:
-        """Called when one task has moved, before those that wait for it do."""
+        """Called when one task has moved, before those that wait for it do. Some ten times for each task: so short."""
         try:
             if finish == "memory":
-                self._untie(key)
+                if self.hosts:
+                    self._untie(key)
                 ts = self.scheduler.tasks.get(key)
-                for follower in ts.dependents if ts is not None else ():
-                    self._tie(follower)
+                if ts is not None:
+                    small = ts.nbytes < LARGE
+                    for follower in ts.dependents:
+                        if not (follower.waiting_on or (small and len(follower.dependencies) == 1)):
+                            self._tie(follower)
             elif finish == "waiting":
-                self._tie(self.scheduler.tasks[key])  # what it wants may be in memory already (persisted)
-            elif finish in ("released", "erred", "forgotten"):
+                ts = self.scheduler.tasks[key]
+                if ts.dependencies and not ts.waiting_on:  # what it wants may be in memory already (persisted)
+                    self._tie(ts)
+            elif self.hosts and finish in ("released", "erred", "forgotten"):
                 self._untie(key)
             elif finish == "no-worker" and key in self.hosts:
                 self._release_soon()
@@ -61,15 +66,15 @@ class FollowPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has no
             self._say(error)
 
     def _tie(self, follower: Any) -> None:
-        """Restrict a task, if nothing is missing for it any more, to the hosts that hold most of what it wants."""
-        if follower.state != "waiting" or follower.waiting_on or not follower.dependencies or not _free(follower):
+        """Restrict a task for which nothing is missing any more to the hosts that hold most of what it wants."""
+        if follower.state != "waiting" or not _free(follower):
             return
         total = 0
-        held: Counter[str] = Counter()
+        held: dict[str, int] = {}
         for wanted in follower.dependencies:
             total += wanted.nbytes
             for host in {worker.host for worker in wanted.who_has}:
-                held[host] += wanted.nbytes
+                held[host] = held.get(host, 0) + wanted.nbytes
         if total < LARGE:
             return
         hosts = frozenset(host for host, nbytes in held.items() if nbytes >= MOST * total)

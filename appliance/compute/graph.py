@@ -89,16 +89,15 @@ class Reads:
         self._lookup = lookup
         self._sources: dict[int, tuple[Any, Source | None]] = {}
         self._getters: dict[int, tuple[Any, list[Task]]] = {}
+        self._given: dict[int, tuple[Any, Any, list[tuple[int, int]] | None]] = {}
         self._outside: dict[Any, Any] = {}
 
     def ranges(self, task: Any) -> list[tuple[Source, ObjectRange]]:
         """What ``task`` reads: the arrays, and of which objects (key, offset, length), see ``Source.ranges``."""
-        found = {
-            (source.bucket, read): (source, read)
-            for source, index in self._sources_of(task)
-            for read in source.ranges(index)
-        }
-        return list(found.values())
+        found = [(source, read) for source, index in self._sources_of(task) for read in source.ranges(index)]
+        if len(found) > 1:
+            found = list({(source.bucket, read): (source, read) for source, read in found}.values())
+        return found
 
     def _sources_of(self, task: Any) -> Iterator[tuple[Source, Any]]:
         if isinstance(task, Task) and task.data_producer:
@@ -116,11 +115,32 @@ class Reads:
             inner = inner.value if isinstance(inner, DataNode) else inner
             if not isinstance(inner, Mapping):
                 return
+            known = self._given.get(id(inner))
+            if known is None or known[1] != inner_names:
+                known = self._given[id(inner)] = (inner, inner_names, self._plainly_given(inner, inner_names))
+            if known[2] is not None:
+                for operand, index in known[2]:
+                    yield self._value(given[operand], names, depth), self._value(given[index], names, depth)
+                return
             scope = dict(inner)
             for name, node in zip(_sequence(inner_names), given, strict=True):
                 scope[name] = self._value(node, names, depth)
             for node in self._readers(inner):
                 yield from self._operands(node, scope, depth - 1)
+
+    def _plainly_given(self, inner: Mapping[Any, Any], inner_names: Any) -> list[tuple[int, int]] | None:
+        """Which of a fused task's own operands its getters take, and which as their index: so it is for nearly all.
+
+        None where a getter takes anything else. Dask shares one ``inner`` among all tasks of a layer: asked once.
+        """
+        at = {name: number for number, name in enumerate(_sequence(inner_names)) if name not in inner}
+        found = []
+        for node in self._readers(inner):
+            taken = [at.get(arg.key) if type(arg) is TaskRef else None for arg in node.args[:2]]
+            if node.func not in GETTERS or len(taken) < 2 or taken[0] is None or taken[1] is None:
+                return None
+            found.append((taken[0], taken[1]))
+        return found
 
     def _readers(self, inner: Mapping[Any, Any]) -> list[Task]:
         """The nodes of a fused task that may read. Dask shares one ``inner`` among all tasks of a layer."""

@@ -17,11 +17,12 @@ instead, which is less even and takes more memory, and the log says so once.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
@@ -30,9 +31,13 @@ from appliance.compute.follow import FollowPlugin
 from appliance.compute.places import MAP_RETRY, MAP_TIMEOUT, Atlas, Maps, Objects, Place, Places, Ranges
 from appliance.compute.rootish import RootishQueue, missing_parts
 
+if TYPE_CHECKING:
+    from appliance.compute.graph import Reads
+
 logger = logging.getLogger("distributed.scheduler.appliance")
 
 REFRESH = 3.0  # s between two looks at the map while tasks are queued
+STEERED = 8192  # tasks whose objects are looked up at a time
 BATCH = 1000  # tasks placed anew at a time: some 10 ms of the event loop
 MEASURED = 4  # of so many tasks the length of one is looked at: a mean needs no more
 ANYWHERE = "Tasks run without regard to where their data is"
@@ -48,11 +53,19 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
         maps: where the placement map comes from; None steers nothing.
         ranges: what places ranges of files and other large objects; None leaves these alone.
         refresh: seconds between two looks at the map while tasks are queued.
+        clock: the time in seconds, as the scheduler's loop has it.
     """
 
     name = "appliance-locality"
 
-    def __init__(self, scheduler: Any, maps: Maps | None, ranges: Ranges | None = None, refresh: float = REFRESH):
+    def __init__(
+        self,
+        scheduler: Any,
+        maps: Maps | None,
+        ranges: Ranges | None = None,
+        refresh: float = REFRESH,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.scheduler = scheduler
         self.refresh = refresh
         self.places: dict[Any, Place] = {}  # of all tasks that are steered, until they are forgotten
@@ -71,7 +84,7 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
                 ", ".join(missing),
             )
         else:
-            self.queue = RootishQueue(scheduler, self.places.get)
+            self.queue = RootishQueue(scheduler, self.places.get, clock)
             self.queue.install()
 
     # What distributed calls
@@ -88,28 +101,35 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
 
     def transition(self, key: Any, start: str, finish: str, *_: Any, **what: Any) -> None:
         """Keep the queue's books, and assigned tasks on the hosts of their data."""
-        if start == "queued" and self.queue is not None:
-            self.queue.left(key)
-        elif finish == "queued" and self._watch is None:
-            self._watch_the_map()
-        place = self.places.get(key)
-        if place is None:
-            return
         if self.queue is not None:
+            if start == "queued":
+                self.queue.left(key)
             if finish == "processing":
-                ts = self.scheduler.tasks[key]
-                if not (ts.host_restrictions or ts.worker_restrictions):
-                    ts.host_restrictions = place.restriction
+                self._assigned(key)
             elif start == "processing":
-                ts = self.scheduler.tasks[key]
-                if ts.host_restrictions is place.restriction:
-                    ts.host_restrictions = None  # or it would not be root-ish when it has to run again
-                if finish == "memory":
-                    self._finished += 1
-                    if self._finished % MEASURED == 0:
-                        self._measure(place, **what)
+                self._left_its_worker(key, finish, what)
+            elif finish == "queued" and self._watch is None:
+                self._watch_the_map()
         if finish == "forgotten":
-            del self.places[key]
+            self.places.pop(key, None)
+
+    def _assigned(self, key: Any) -> None:
+        place = self.places.get(key)
+        if place is not None:
+            ts = self.scheduler.tasks[key]
+            if not (ts.host_restrictions or ts.worker_restrictions):
+                ts.host_restrictions = place.restriction
+
+    def _left_its_worker(self, key: Any, finish: str, what: Mapping[str, Any]) -> None:
+        place = self.places.get(key)
+        if place is not None:
+            ts = self.scheduler.tasks[key]
+            if ts.host_restrictions is place.restriction:
+                ts.host_restrictions = None  # or it would not be root-ish when it has to run again
+            if finish == "memory":
+                self._finished += 1
+                if self._finished % MEASURED == 0:
+                    self._measure(place, **what)
 
     def add_worker(self, scheduler: Any, **_: Any) -> None:
         """A worker has come."""
@@ -135,27 +155,35 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
     # Steering
 
     def _steer(self, tasks: Iterable[Any]) -> None:
-        fresh = {ts.key: ts for ts in tasks if _reads(ts) and _free(ts)}
-        if not fresh or self._finder is None:
+        if self._finder is None:
             return
+        reading = (ts for ts in tasks if _reads(ts) and _free(ts))
+        finder = None
         present = {ws.host for ws in self.scheduler.running}
-        for key, place in self._finder.of(self._reads_of(fresh), present).items():
-            self.places[key] = place
-            if self.queue is None:
-                fresh[key].host_restrictions = place.restriction
-                fresh[key].loose_restrictions = True
-            elif fresh[key].state == "queued":
-                self.queue.place_anew(fresh[key])
+        # In turns, so that what is known of their objects is gone before the next ones come.
+        while fresh := {ts.key: ts for ts in itertools.islice(reading, STEERED)}:
+            finder = finder or self._new_finder()
+            for key, place in self._finder.of(self._reads_of(fresh, finder), present).items():
+                self.places[key] = place
+                if self.queue is None:
+                    fresh[key].host_restrictions = place.restriction
+                    fresh[key].loose_restrictions = True
+                elif fresh[key].state == "queued":
+                    self.queue.place_anew(fresh[key])
 
-    def _reads_of(self, fresh: Mapping[Any, Any]) -> dict[Any, Objects]:
+    def _new_finder(self) -> Reads:
         # Here, as it imports dask.array: a scheduler without work has no use for it, and starts a second sooner.
-        from appliance.compute.graph import Reads, UnknownReadError
+        from appliance.compute.graph import Reads
 
         def lookup(key: Any) -> Any:
             ts = self.scheduler.tasks.get(key)
             return ts.run_spec if ts is not None else None
 
-        finder = Reads(lookup)
+        return Reads(lookup)
+
+    def _reads_of(self, fresh: Mapping[Any, Any], finder: Reads) -> dict[Any, Objects]:
+        from appliance.compute.graph import UnknownReadError
+
         wanted: dict[Any, Objects] = {}
         for key, ts in fresh.items():
             try:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -83,13 +82,12 @@ class RootishQueue:
         clock: the time in seconds.
     """
 
-    def __init__(
-        self, scheduler: Any, place_of: Callable[[Any], Place | None], clock: Callable[[], float] | None = None
-    ):
+    def __init__(self, scheduler: Any, place_of: Callable[[Any], Place | None], clock: Callable[[], float]):
         self.scheduler = scheduler
         self.queue = HostQueue()
+        self.left = self.queue.discard  # to be called when a task is no longer queued
         self._place_of = place_of
-        self._clock = clock or time.monotonic
+        self._clock = clock
         self._workers: dict[str, list[Any]] = {}
         self._running = -1  # workers that ran when they were last looked at
         self._chosen: Any = None
@@ -127,10 +125,6 @@ class RootishQueue:
             self.queue.set_hosts(slots, self._clock())
         return self._workers
 
-    def left(self, key: Any) -> None:
-        """A task is no longer queued."""
-        self.queue.discard(key)
-
     def place_anew(self, ts: Any) -> None:
         """A queued task's data has moved."""
         if ts.key in self.queue:
@@ -139,24 +133,26 @@ class RootishQueue:
     def open_slots(self, *, stimulus_id: str) -> None:
         """Give free slots the tasks that their hosts are to run. In the place of the scheduler's own method."""
         scheduler, queue = self.scheduler, self.queue
-        if not scheduler.queued or not scheduler.idle_task_count:
+        idle = scheduler.idle_task_count
+        if not idle or not scheduler.queued:
             return
-        self.hosts()
+        if self._running != len(scheduler.running):
+            self.hosts()
         if len(queue) != len(scheduler.queued):
             self._take_over()
         now = self._clock()
-        if queue.dry:
-            queue.only_idle({ws.host for ws in scheduler.idle_task_count})
+        if queue.waiting:
+            queue.only_idle({ws.host for ws in idle})
         given = True
-        while given and queue and scheduler.idle_task_count:
+        while given and queue and idle:
             given = False
-            for ws in sorted(scheduler.idle_task_count, key=_busy):
+            for ws in sorted(idle, key=_busy):
                 # Giving a task away may have changed anything.
-                if ws in scheduler.idle_task_count and (key := queue.pop(ws.host, now)) is not None:
+                if ws in idle and (key := queue.pop(ws.host, now)) is not None:
                     given = True
                     self._give(key, ws, stimulus_id)
-        if queue.dry:
-            due = queue.next_help({ws.host for ws in scheduler.idle_task_count}, now)
+        if queue.waiting:
+            due = queue.next_help({ws.host for ws in idle}, now)
             if due is not None:
                 self._tick_at(due)
 

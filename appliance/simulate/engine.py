@@ -114,24 +114,38 @@ class Run:
         # Slots start in any order, and their first tasks end at any time: nobody keeps step.
         order = [name for name in self._names for _ in range(cell.slots)]
         self._random.shuffle(order)
-        events = [(0.0, number, name, 0.0) for number, name in enumerate(order)]  # when, slot, host, dry since
-        heapq.heapify(events)
+        asks = [0.0] * len(order)  # when each slot asks for a task; what an event says of another time is outdated
+        events = [(0.0, slot) for slot in range(len(order))]
+        waiting: dict[str, set[int]] = {name: set() for name in self._names}  # slots that got nothing
+
+        def ask_at(when: float, slot: int) -> None:
+            asks[slot] = when
+            heapq.heappush(events, (when, slot))
+
         reads = dict.fromkeys(self._names, 0)
         local = best = done = 0
         worked, end = 0.0, 0.0
         while done < self.measured:
-            now, slot, host, _ = heapq.heappop(events)
+            now, slot = heapq.heappop(events)
+            if now != asks[slot]:
+                continue
+            host = order[slot]
+            waiting[host].discard(slot)
             number = queue.pop(host, now)
             if number is None:
                 due = queue.next_help((host,), now)
                 if due is not None:
-                    heapq.heappush(events, (due, slot, host, now))
+                    waiting[host].add(slot)
+                    ask_at(due, slot)
                 continue
+            while queue.woken:
+                for other in waiting[queue.woken.pop()]:
+                    ask_at(now, other)
             objects = self._holders[number]  # type: ignore[call-overload]  # keys are the numbers pushed
             here = sum(host in holders for holders in objects)
             seconds = self._seconds(here, len(objects))
             queue.observe(seconds, 2 * here > len(objects))
-            heapq.heappush(events, (now + seconds, slot, host, 0.0))
+            ask_at(now + seconds, slot)
             reads[host] += len(objects)
             local += here
             best += _most(objects)
@@ -140,7 +154,8 @@ class Run:
             end = max(end, now + seconds)
         # In a sample the slots are all at work when it ends: that is its end, not that of the last task.
         end = now if self.sampled else end
-        in_work = sum(max(0.0, when - now) for when, *_ in events) if self.sampled else 0.0
+        busy = (asks[slot] - now for slot, host in enumerate(order) if slot not in waiting[host])
+        in_work = sum(max(0.0, left) for left in busy) if self.sampled else 0.0
         return local, best, reads, max(0.0, 1.0 - (worked - in_work) / (end * len(order))) if end else 0.0
 
     def _seconds(self, local: int, objects: int) -> float:

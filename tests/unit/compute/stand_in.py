@@ -6,13 +6,14 @@ graphs, and all of the plugin. What is not: the store behind the array, which on
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import math
 import time
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
@@ -133,6 +134,17 @@ async def facility(*hosts: str, maps: Any = None, nthreads: int = 1, **options: 
         finally:
             for worker in made.workers.values():
                 await worker.close(executor_wait=False, nanny=False)
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a test's coroutine; one that is stuck fails."""
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+async def until(ready: Callable[[], object]) -> None:
+    """Let others work until something is so."""
+    while not ready():
+        await asyncio.sleep(0.01)
 
 
 def local_share() -> float:

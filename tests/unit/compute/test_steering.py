@@ -5,24 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client, wait
-from stand_in import READS, SIX, Maps, StandIn, balance, facility, holders, local_share
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    """Run a test's coroutine; one that is stuck fails."""
-    asyncio.run(asyncio.wait_for(test(), 60))
-
-
-async def until(ready: Callable[[], object]) -> None:
-    while not ready():
-        await asyncio.sleep(0.01)
+from stand_in import READS, SIX, Maps, StandIn, balance, facility, holders, local_share, run, until
 
 
 @pytest.mark.parametrize("inline", [False, True], ids=["by reference", "inline"])
