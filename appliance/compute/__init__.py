@@ -23,6 +23,6 @@ def report(client: Any = None) -> ReadReport:
     Raises:
         ValueError: there is no client, or its cluster does not count reads.
     """
-    from appliance.compute.reads import collect
+    from appliance.compute.gather import collect
 
     return collect(client)

@@ -25,9 +25,10 @@ from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from appliance.compute import reads
+from appliance.compute import gather
 from appliance.compute.follow import FollowPlugin
 from appliance.compute.places import MAP_RETRY, MAP_TIMEOUT, Atlas, Maps, Objects, Place, Places, Ranges
+from appliance.compute.reasons import Foreseen
 from appliance.compute.rootish import RootishQueue, missing_parts
 
 logger = logging.getLogger("distributed.scheduler.appliance")
@@ -48,20 +49,29 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
         maps: where the placement map comes from; None steers nothing.
         ranges: what places ranges of files and other large objects; None leaves these alone.
         refresh: seconds between two looks at the map while tasks are queued.
+        foreseen: where it notes what it expects of tasks' reads.
     """
 
     name = "appliance-locality"
 
-    def __init__(self, scheduler: Any, maps: Maps | None, ranges: Ranges | None = None, refresh: float = REFRESH):
+    def __init__(
+        self,
+        scheduler: Any,
+        maps: Maps | None,
+        ranges: Ranges | None = None,
+        refresh: float = REFRESH,
+        foreseen: Foreseen | None = None,
+    ):
         self.scheduler = scheduler
         self.refresh = refresh
         self.places: dict[Any, Place] = {}  # of all tasks that are steered, until they are forgotten
+        self.foreseen = foreseen or Foreseen()
         self.placed_anew = 0  # times that queued tasks were placed by another map
         self._atlas = Atlas(maps, ranges) if maps is not None else None
         self._finder = Places(self._atlas) if self._atlas is not None else None
         self._said: set[str] = set()
         self._watch: asyncio.Future[None] | None = None
-        self._hosts: set[str] = set()
+        self._hosts = {ws.host for ws in scheduler.running}
         self._finished = 0
         self.queue: RootishQueue | None = None
         if missing := missing_parts(scheduler):
@@ -108,7 +118,9 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
                     self._finished += 1
                     if self._finished % MEASURED == 0:
                         self._measure(place, **what)
-        if finish == "forgotten":
+        if finish == "memory" and start == "processing":
+            self.foreseen.done(place, self.scheduler.workers.get(what.get("worker")), self._hosts)
+        elif finish == "forgotten":
             del self.places[key]
 
     def add_worker(self, scheduler: Any, **_: Any) -> None:
@@ -179,12 +191,11 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
     # A map or a cluster that changes while tasks are queued
 
     def _workers_changed(self, scheduler: Any) -> None:
+        before, self._hosts = self._hosts, {ws.host for ws in scheduler.running}
         if self.queue is None:
             return
         self.queue.workers_changed()
-        hosts = {ws.host for ws in scheduler.running}
-        if hosts != self._hosts:
-            self._hosts = hosts
+        if self._hosts != before:
             # Tasks of several objects may now be better off elsewhere.
             self._steer_guarded(
                 ts for ts in list(scheduler.queued) if (place := self.places.get(ts.key)) is not None and place.mixed
@@ -262,12 +273,13 @@ def _placement() -> tuple[Maps | None, Ranges | None]:
 
 async def dask_setup(scheduler: Any) -> None:
     """Dask's entry point for preloads: steer tasks, and gather the counts of what workers read."""
-    reads.gather_on(scheduler)
+    foreseen = Foreseen()
+    gather.gather_on(scheduler, foreseen)
     maps: Maps | None = None
     ranges: Ranges | None = None
     try:
         maps, ranges = _placement()
     except Exception as error:
         logger.warning("Tasks run without regard to where their data is: %r", error)
-    scheduler.add_plugin(LocalityPlugin(scheduler, maps, ranges))
+    scheduler.add_plugin(LocalityPlugin(scheduler, maps, ranges, foreseen=foreseen))
     scheduler.add_plugin(FollowPlugin(scheduler))
