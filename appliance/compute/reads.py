@@ -146,15 +146,19 @@ class ReadReport:
             lines.append((host, *(f"{n:,}" for n in counts), *map(_mib, nbytes)))
         return lines
 
-    def _sentence(self) -> str:
+    @property
+    def summary(self) -> str:
+        """The report's figures in a sentence."""
         if not self.reads:
             return "Nothing was read yet."
-        remote = "; ".join(f"{n:,} {reason} ({REASONS[reason]})" for reason, n in self.reasons.items())
         return (
             f"{100 * self.local_share:.1f} % of {self.reads:,} reads were local; the busiest host read "
             f"{self.balance:.2f} times the mean; {_mib(self.wire_bytes)} MiB crossed the network."
-            + (f" Remote: {remote}." if remote else "")
         )
+
+    def _sentence(self) -> str:
+        remote = "; ".join(f"{n:,} {reason} ({REASONS[reason]})" for reason, n in self.reasons.items())
+        return self.summary + (f" Remote: {remote}." if remote else "")
 
     def __str__(self) -> str:
         lines = [_HEAD, *self._lines()]
