@@ -161,7 +161,8 @@ def _metrics() -> tuple[Any, Any] | None:
     return _made["metrics"]  # type: ignore[no-any-return]
 
 
-def _maps() -> Any:
+def maps() -> Any:
+    """This process's client of the placement service. Raises KeyError where its environment names none."""
     if "maps" not in _made:
         from appliance.placement import MapClient
 
@@ -170,23 +171,24 @@ def _maps() -> Any:
 
 
 def _placement(bucket: str) -> Placement:
-    placement: Placement = _maps().get(bucket)
+    placement: Placement = maps().get(bucket)
     return placement
 
 
-def _ranges() -> Ranges:
+def ranges() -> Ranges:
+    """What places ranges of objects for this process. Raises as ``maps`` and ``Heads.from_environment`` do."""
     if "ranges" not in _made:
         from appliance.placement import Heads
         from appliance.placement import Ranges as PlacedRanges
 
-        _made["ranges"] = PlacedRanges(_maps(), Heads.from_environment())
-    ranges: Ranges = _made["ranges"]
-    return ranges
+        _made["ranges"] = PlacedRanges(maps(), Heads.from_environment())
+    made: Ranges = _made["ranges"]
+    return made
 
 
 def counter() -> ReadCounter:
     """The counter of this process."""
     if "counter" not in _made:
-        _made["counter"] = ReadCounter(this_host(), _placement, _ranges)
+        _made["counter"] = ReadCounter(this_host(), _placement, ranges)
     made: ReadCounter = _made["counter"]
     return made
