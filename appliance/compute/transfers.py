@@ -86,4 +86,6 @@ def _metric() -> Any:
             _made["metric"] = Counter(
                 "appliance_transfer_bytes", "Bytes between hosts that are no reads from S3", ["direction"]
             )
+            for direction in DIRECTIONS:  # shown from the start, as zero
+                _made["metric"].labels(direction)
     return _made["metric"]
