@@ -109,7 +109,8 @@ class ReadReport:
         Remote reads, what workers sent to workers on other hosts, and results to a scheduler on another host. Not
         among them: Ceph's copies of what was written, messages of Dask's, the graph, a result's way from the scheduler
         to the notebook, and what TLS and TCP add. A remote read counts once, though it may take two steps, from the
-        disk's host to a gateway's and from there to the worker's.
+        disk's host to a gateway's and from there to the worker's. A read counts as local by the map; of data that was
+        just written, Ceph may still read the primary's copy over the network.
         """
         return sum(row.remote_bytes + row.bytes_out for row in self.rows)
 

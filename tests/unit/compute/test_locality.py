@@ -161,6 +161,21 @@ def test_chunks_whose_hosts_have_no_worker_are_read_all_the_same(
         assert report.reasons == {"no worker": sum(report.why_remote.values())}
 
 
+def test_reads_that_were_placed_by_a_map_that_has_changed_say_so(
+    new_cluster: Callable[..., Cluster], dataset: str
+) -> None:
+    cluster = new_cluster(*ADDRESSES, TABLE_MAP="stale at the scheduler")
+    with Client(cluster.address) as client:
+        client.wait_for_workers(3, timeout=60)
+        xr.open_zarr(dataset).t.mean().compute()
+        report = appliance.compute.report(client)
+    assert report.reads == 24
+    assert 0 < report.why_remote["elsewhere"] == sum(report.reasons.values())
+    # A worker that had nothing of its own may have helped.
+    assert report.reasons["stale map"] + report.reasons.get("help", 0) == report.why_remote["elsewhere"]
+    assert report.reasons["stale map"] > 0
+
+
 def test_without_a_map_the_work_is_done_and_nothing_is_called_local(
     new_cluster: Callable[..., Cluster], dataset: str
 ) -> None:
