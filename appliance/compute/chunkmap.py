@@ -144,7 +144,8 @@ def _drawn(grid: _Grid, dims: Sequence[str]) -> tuple[tuple[tuple[Any, ...], ...
     if sum(size > 1 for size in shape) < 2:  # a line of chunks, broken as text is
         step = max(1, math.ceil(total / (COLUMNS * ROWS)))
         along = list(itertools.product(*(there[::step] if len(there) > 1 else there for there in grid.along)))
-        rows = [along[start : start + COLUMNS] for start in range(0, len(along), COLUMNS)]
+        width = min(COLUMNS, math.ceil(math.sqrt(4 * len(along))))  # four times as wide as high, where there is room
+        rows = [along[start : start + width] for start in range(0, len(along), width)]
         long = names[max(range(len(shape)), key=lambda axis: shape[axis])] if shape else "the array"
         caption = f"{total:,} chunks along {long}, row by row"
     else:

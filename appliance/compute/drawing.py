@@ -10,7 +10,8 @@ from appliance.placement.colours import colour
 if TYPE_CHECKING:
     from appliance.compute.chunkmap import ChunkMap
 
-CELL = 10  # pixels
+WIDTH = 640  # pixels
+CELL_MAX = 20
 GAP = 1
 UNKNOWN, ABSENT = "#9a9a9a", "#ffffff"
 
@@ -23,17 +24,18 @@ def _colours(chunks: ChunkMap) -> dict[str, str]:
 def svg(chunks: ChunkMap) -> str:
     """The grid of chunks, each coloured by its primary's host; a cell under the pointer tells its hosts."""
     colours = _colours(chunks)
-    width = max((len(row) for row in chunks.cells), default=0) * CELL
+    columns = max((len(row) for row in chunks.cells), default=1)
+    cell = min(CELL_MAX, WIDTH // columns)
     parts = []
     for y, row in enumerate(chunks.cells):
         for x, (place, hosts) in enumerate(row):
             fill = ABSENT if hosts is None else colours.get(hosts[0], UNKNOWN) if hosts else UNKNOWN
             said = "no object" if hosts is None else ", ".join(hosts) or "not known"
             parts.append(
-                f'<rect x="{x * CELL}" y="{y * CELL}" width="{CELL - GAP}" height="{CELL - GAP}" fill="{fill}">'
+                f'<rect x="{x * cell}" y="{y * cell}" width="{cell - GAP}" height="{cell - GAP}" fill="{fill}">'
                 f"<title>{'/'.join(map(str, place))}: {escape(said)}</title></rect>"
             )
-    size = f'width="{width}" height="{len(chunks.cells) * CELL}"'
+    size = f'width="{columns * cell}" height="{len(chunks.cells) * cell}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(parts)}</svg>'
 
 

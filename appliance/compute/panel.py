@@ -12,12 +12,12 @@ from html import escape
 from typing import Any
 
 from bokeh.layouts import column, row
-from bokeh.models import ColumnDataSource, Div, FactorRange, NumeralTickFormatter
+from bokeh.models import AdaptiveTicker, ColumnDataSource, Div, FactorRange, NumeralTickFormatter
 from bokeh.plotting import figure
 from bokeh.transform import dodge
 from distributed.dashboard import scheduler as stock
 from distributed.dashboard.components import DashboardComponent, add_periodic_callback
-from distributed.dashboard.components.scheduler import BOKEH_THEME, env
+from distributed.dashboard.components.scheduler import BOKEH_THEME, TICKS_1024, env
 from distributed.dashboard.utils import update
 
 from appliance.compute.counters import LOCAL, REPLICA
@@ -29,6 +29,7 @@ PAGE, ALONE = "/appliance-reads", "/individual-appliance-reads"
 INTERVAL = 500  # ms; heartbeats come about as often
 # Green is near, orange is far; blue and violet are the network.
 COLOURS = {"local": "#2a9d5c", "by replica": "#9ad1a8", "remote": "#e07b39", "in": "#3b7dd8", "out": "#8e6fc4"}
+LABEL = {"text_baseline": "middle", "text_font_size": "9pt"}
 READ, CARD = ("local", "by replica", "remote"), ("in", "out")
 
 
@@ -62,12 +63,13 @@ class Reads(DashboardComponent):  # type: ignore[misc]  # distributed has no typ
             )
         for each in (read, card):
             each.xaxis[0].formatter = NumeralTickFormatter(format="0.0 b")
-            each.legend.location = "bottom_right"
+            each.xaxis.ticker = AdaptiveTicker(**TICKS_1024)
             each.legend.orientation = "horizontal"
+            each.add_layout(each.legend[0], "below")  # where it hides no bar
         why = _bars("Why reads were remote: number of reads", self._why)
         why.xaxis[0].formatter = NumeralTickFormatter(format="0,0")
         why.hbar(y="reason", right="reads", height=0.7, color=COLOURS["remote"], source=self.reasons)
-        why.text(x="reads", y="reason", text="text", x_offset=4, text_baseline="middle", source=self.reasons)
+        why.text(x="reads", y="reason", text="text", x_offset=4, source=self.reasons, **LABEL)
         # Else bokeh scales an empty picture to something below nothing.
         for each in (read, card, why):
             each.x_range.start = 0
