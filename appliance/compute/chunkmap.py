@@ -118,7 +118,7 @@ def chunk_map(data: Any, client: Any = None) -> ChunkMap:
     known = sorted({*placement.addresses, *held})
     cells, caption = _drawn(grid, dims)
     return ChunkMap(
-        name=f"{name} in s3://{source.bucket}/{source.prefix}",
+        name=f"{name} in {_address(source)}",
         hosts=tuple(
             HostChunks(host, primaries[host], nbytes[host], held[host], None if workers is None else workers[host])
             for host in known
@@ -139,7 +139,7 @@ def _drawn(grid: _Grid, dims: Sequence[str]) -> tuple[tuple[tuple[Any, ...], ...
     shape = [len(there) for there in grid.along]
     total = math.prod(shape)
     names = list(dims) if len(dims) == len(shape) else [f"axis {number}" for number in range(len(shape))]
-    wide = sorted(sorted(range(len(shape)), key=lambda axis: -shape[axis])[:2])
+    wide = sorted(range(len(shape)), key=lambda axis: -shape[axis])[:2]
     first = [there[:1] for there in grid.along]
     if sum(size > 1 for size in shape) < 2:  # a line of chunks, broken as text is
         step = max(1, math.ceil(total / (COLUMNS * ROWS)))
@@ -149,7 +149,7 @@ def _drawn(grid: _Grid, dims: Sequence[str]) -> tuple[tuple[tuple[Any, ...], ...
         long = names[max(range(len(shape)), key=lambda axis: shape[axis])] if shape else "the array"
         caption = f"{total:,} chunks along {long}, row by row"
     else:
-        down, right = wide
+        right, down = wide  # a page is wider than high
         steps = {down: math.ceil(shape[down] / ROWS), right: math.ceil(shape[right] / COLUMNS)}
         step = max(steps.values())
         rows = []
@@ -195,9 +195,15 @@ def _stored(data: Any) -> tuple[str, Sequence[str], Source]:
             "followed): give the variable as it was opened, xr.open_zarr('s3://…')[NAME]"
         )
     if len({(source.bucket, source.prefix) for source in found.values()}) > 1:
-        stored = ", ".join(sorted(f"s3://{source.bucket}/{source.prefix}" for source in found.values()))
+        stored = ", ".join(sorted({_address(source) for source in found.values()}))
         raise ValueError(f"{name!r} is calculated from several arrays ({stored}): give one of them")
     return name, dims, next(iter(found.values()))
+
+
+def _address(source: Source) -> str:
+    if source.references is not None:
+        return f"a virtual dataset of files in s3://{source.bucket}"
+    return f"s3://{source.bucket}/{source.prefix}"
 
 
 def _sources(array: Any) -> Iterable[Source]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from appliance.compute.counters import HERE, REPLICA
 from appliance.compute.reasons import REASONS, Foresight, why_remote
-from appliance.compute.transfers import RECEIVED, RESULTS, SENT
+from appliance.compute.transfers import RECEIVED, RESULTS, SENT, SHARDS
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,15 @@ class HostReads:
 
     @property
     def bytes_in(self) -> int:
-        """Bytes that came in over its card: remote reads, and results of workers on other hosts."""
-        return self.remote_bytes + self.transfers.get(RECEIVED, 0)
+        """Bytes that came in over its card: remote reads, results of workers on other hosts, shards of a rechunk."""
+        return self.remote_bytes + self.transfers.get(RECEIVED, 0) + self.transfers.get(SHARDS, 0)
 
     @property
     def bytes_out(self) -> int:
-        """Bytes that its workers sent over its card: their results, to other hosts' workers and to the scheduler."""
+        """Bytes that its workers sent over its card: their results, to other hosts' workers and to the scheduler.
+
+        Shards of a rechunk are known where they come in, and not here.
+        """
         return self.transfers.get(SENT, 0) + self.transfers.get(RESULTS, 0)
 
     @property
@@ -106,13 +109,14 @@ class ReadReport:
     def wire_bytes(self) -> int:
         """Bytes that crossed the network for the analysis, each counted once.
 
-        Remote reads, what workers sent to workers on other hosts, and results to a scheduler on another host. Not
+        Remote reads, results that workers sent to workers on other hosts and to a scheduler on another host, and what
+        came in of data that is rechunked or shuffled. Not
         among them: Ceph's copies of what was written, messages of Dask's, the graph, a result's way from the scheduler
         to the notebook, and what TLS and TCP add. A remote read counts once, though it may take two steps, from the
         disk's host to a gateway's and from there to the worker's. A read counts as local by the map; of data that was
         just written, Ceph may still read the primary's copy over the network.
         """
-        return sum(row.remote_bytes + row.bytes_out for row in self.rows)
+        return sum(row.remote_bytes + row.bytes_out + row.transfers.get(SHARDS, 0) for row in self.rows)
 
     def __sub__(self, earlier: ReadReport) -> ReadReport:
         before = {row.host: row for row in earlier.rows}

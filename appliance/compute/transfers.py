@@ -2,6 +2,7 @@
 
 Sources are the logs that a Dask worker keeps of its transfers (``transfer_incoming_log``, ``transfer_outgoing_log``).
 What was received is counted as it lies in memory, what was sent as it was written to the connection, before TLS.
+Rechunking and shuffling (distributed's p2p) goes past these logs: its shards are counted where they come in.
 Not among it: messages between scheduler and workers, the graph, and a result's second way, from the scheduler to the
 notebook.
 """
@@ -12,11 +13,15 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-RECEIVED, SENT, RESULTS = "received", "sent", "results"
+from dask.sizeof import sizeof
+
+SHARDS_HANDLER = "shuffle_receive"  # what a worker sends shards to, in distributed 2026.8.0
+RECEIVED, SENT, RESULTS, SHARDS = "received", "sent", "results", "shards"
 DIRECTIONS = {
     RECEIVED: "from workers on other hosts",
     SENT: "to workers on other hosts",
     RESULTS: "to a scheduler on another host, or straight to a client",
+    SHARDS: "from workers on other hosts, of data that is rechunked or shuffled",
 }
 
 
@@ -27,10 +32,12 @@ class Transfers:
         self._worker = worker
         self._sums = dict.fromkeys(DIRECTIONS, 0)
         self._seen: dict[str, Any] = {}
+        self._watched: Any = None
         self._metric = _metric()
 
     def settle(self) -> dict[str, int]:
         """Bytes by direction so far. What stayed on the worker's own host is not among them."""
+        self._watch_shards()
         for entry in self._fresh("transfer_incoming_log"):
             if not self._here(entry["who"]):
                 self._add(RECEIVED, entry["total"])
@@ -42,6 +49,19 @@ class Transfers:
             elif not self._here(entry["who"]):
                 self._add(SENT, entry["compressed"] or entry["total"])
         return dict(self._sums)
+
+    def _watch_shards(self) -> None:
+        """Take the place of the handler for shards, which comes once the worker has met its scheduler."""
+        handler = self._worker.handlers.get(SHARDS_HANDLER)
+        if handler is None or handler is self._watched:
+            return
+
+        async def receive(comm: Any, **message: Any) -> Any:
+            if not self._here(comm.peer_address):
+                self._add(SHARDS, sizeof(message.get("data")))
+            return await handler(**message)
+
+        self._watched = self._worker.handlers[SHARDS_HANDLER] = receive
 
     def _fresh(self, name: str) -> Sequence[Any]:
         """The entries of a log that were not seen before. It forgets its oldest, so counting them would not do."""

@@ -75,10 +75,10 @@ def test_a_grid_is_drawn_along_its_longest_axes_and_thinned(dataset: str) -> Non
         return [(("host11",), 1)] * len(chunks)
 
     cells, caption = chunkmap._drawn(chunkmap._Grid(source, along, places), ["level", "time", "y", "x"])
-    assert (len(cells), len(cells[0])) == (40, 50)
+    assert (len(cells), len(cells[0])) == (34, 50)
     assert [place for row in cells for place, _ in row] == asked
-    assert cells[1][2][0] == (0, 5, 4, 0)
-    assert caption.startswith("time downward (200 chunks), y to the right (100); of level (3) the first chunk only")
+    assert cells[1][2][0] == (0, 8, 3, 0)
+    assert caption.startswith("y downward (100 chunks), time to the right (200); of level (3) the first chunk only")
     assert "first of several" in caption
     cells, caption = chunkmap._drawn(chunkmap._Grid(source, [range(10_000)], places), ["time"])
     assert sum(map(len, cells)) == 2500
@@ -115,6 +115,7 @@ def test_chunks_of_unknown_and_of_no_place_are_told(monkeypatch: pytest.MonkeyPa
         ("host13", 0, 0),
     ]
     assert (made.absent, made.unknown) == (1, 0)
+    assert made.name == "t in a virtual dataset of files in s3://alice"
     assert "no object" in made._repr_svg_()
 
 

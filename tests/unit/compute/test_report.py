@@ -97,11 +97,12 @@ def test_what_leaves_a_host_is_counted_once_and_by_direction() -> None:
         scheduler=SimpleNamespace(address="tls://10.0.0.2:8786"),
         transfer_incoming_log=incoming,
         transfer_outgoing_log=outgoing,
+        handlers={},
     )
     transfers = Transfers(worker)
     incoming += [entry("tls://10.0.0.3:1", 100), entry("tls://10.0.0.1:40002", 1000)]
     outgoing += [entry("tls://10.0.0.10:1", 200, 150), entry(None, 30, 40), entry("tls://10.0.0.1:40002", 1000, 1000)]
-    expected = {"received": 100, "sent": 150, "results": 40}
+    expected = {"received": 100, "sent": 150, "results": 40, "shards": 0}
     assert transfers.settle() == expected
     assert transfers.settle() == expected  # the same entries count once, in a log that forgets as well
     outgoing += [entry("tls://10.0.0.3:1", 1, 1)]
@@ -109,6 +110,31 @@ def test_what_leaves_a_host_is_counted_once_and_by_direction() -> None:
     worker.scheduler.address = "tls://10.0.0.1:8786"
     outgoing += [entry(None, 30, 40)]
     assert transfers.settle()["results"] == 40
+
+
+def test_shards_of_a_rechunk_are_counted_where_they_come_in() -> None:
+    taken: list[dict[str, Any]] = []
+
+    async def receive(**message: Any) -> str:
+        taken.append(message)
+        return "OK"
+
+    worker = SimpleNamespace(
+        address="tls://10.0.0.1:40001", transfer_incoming_log=[], transfer_outgoing_log=[], handlers={}
+    )
+    transfers = Transfers(worker)
+    assert transfers.settle()["shards"] == 0  # before the worker has met its scheduler
+    worker.handlers["shuffle_receive"] = receive
+    for _ in range(2):  # its handler is taken the place of once
+        transfers.settle()
+    message = {"data": bytes(1000), "shuffle_id": "s", "run_id": 1}
+    for peer in ("tls://10.0.0.2:50001", "tls://10.0.0.1:50001"):
+        handler = worker.handlers["shuffle_receive"]
+        assert asyncio.run(handler(SimpleNamespace(peer_address=peer), **message)) == "OK"
+    assert taken == [message, message]
+    assert 1000 <= transfers.settle()["shards"] < 1100
+    report = build([counts("a", {}, transfers={"shards": 1000})])
+    assert (report.wire_bytes, report.rows[0].bytes_in, report.rows[0].bytes_out) == (1000, 1000, 0)
 
 
 def _noted(made: Any) -> dict[str, int]:
