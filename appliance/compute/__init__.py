@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from appliance.compute.chunkmap import ChunkMap
     from appliance.compute.reads import ReadReport
 
-__all__ = ["report"]
+__all__ = ["chunk_map", "report"]
 
 
 def report(client: Any = None) -> ReadReport:
@@ -23,6 +24,24 @@ def report(client: Any = None) -> ReadReport:
     Raises:
         ValueError: there is no client, or its cluster does not count reads.
     """
-    from appliance.compute.reads import collect
+    from appliance.compute.gather import collect
 
     return collect(client)
+
+
+def chunk_map(data: Any, client: Any = None) -> ChunkMap:
+    """Show where the chunks of a variable lie: a picture of them, coloured by host, with a legend.
+
+    Args:
+        data: an ``xarray.DataArray`` opened from S3 (Zarr, or a virtual dataset), a dataset of one variable, or a Dask
+            array of such; the picture is of the stored array, as far as it was kept when it was opened.
+        client: a ``distributed.Client`` whose workers are to stand in the legend; by default the one that Dask uses.
+
+    Raises:
+        ValueError: the variable is in memory, or not from S3, or calculated from several; or the facility's map is not
+            to be had here.
+        appliance.placement.PlacementUnavailable: the placement service does not answer.
+    """
+    from appliance.compute.chunkmap import chunk_map
+
+    return chunk_map(data, client)

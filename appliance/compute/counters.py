@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 # What a read was. "unplaced": no map said where the object is; it is never counted as local.
 LOCAL, REPLICA, ELSEWHERE, FALLBACK, UNPLACED = "local", "replica", "elsewhere", "fallback", "unplaced"
+SPREAD, ERASURE = "spread", "erasure"
 KINDS = {
     LOCAL: "served by this host's gateway from this host's disk",
     REPLICA: "likewise, where another host holds the primary copy",
     ELSEWHERE: "served by this host's gateway, the object lies on other hosts",
+    SPREAD: "likewise, a range of an object of which no host holds all",
     FALLBACK: "served by another host's gateway",
+    ERASURE: "in an erasure-coded pool, where no host holds a whole object",
     UNPLACED: "no placement map said where the object lies",
 }
 NO_HOST = ""
@@ -36,6 +39,8 @@ class Placement(Protocol):
     """What is asked of ``appliance.placement.PlacementMap``."""
 
     def hosts(self, bucket: str, keys: list[str]) -> list[tuple[str, ...]]: ...
+
+    def pool_of(self, bucket: str) -> Any: ...
 
 
 def this_host() -> str:
@@ -113,7 +118,11 @@ class ReadCounter:
                     if self.host in holders:
                         kinds[i] = LOCAL if holders[0] == self.host else REPLICA
                     elif holders:
-                        kinds[i] = ELSEWHERE
+                        kinds[i] = SPREAD if NO_HOST in holders else ELSEWHERE
+                unknown = [i for i in at if kinds[i] == UNPLACED]
+                if unknown and self._placement(bucket).pool_of(bucket).erasure:
+                    for i in unknown:
+                        kinds[i] = ERASURE
         return kinds
 
     def _holders(self, bucket: str, in_parts: bool, reads: Sequence[Pending]) -> Sequence[Sequence[str]]:
@@ -152,7 +161,8 @@ def _metrics() -> tuple[Any, Any] | None:
     return _made["metrics"]  # type: ignore[no-any-return]
 
 
-def _maps() -> Any:
+def maps() -> Any:
+    """This process's client of the placement service. Raises KeyError where its environment names none."""
     if "maps" not in _made:
         from appliance.placement import MapClient
 
@@ -161,23 +171,24 @@ def _maps() -> Any:
 
 
 def _placement(bucket: str) -> Placement:
-    placement: Placement = _maps().get(bucket)
+    placement: Placement = maps().get(bucket)
     return placement
 
 
-def _ranges() -> Ranges:
+def ranges() -> Ranges:
+    """What places ranges of objects for this process. Raises as ``maps`` and ``Heads.from_environment`` do."""
     if "ranges" not in _made:
         from appliance.placement import Heads
         from appliance.placement import Ranges as PlacedRanges
 
-        _made["ranges"] = PlacedRanges(_maps(), Heads.from_environment())
-    ranges: Ranges = _made["ranges"]
-    return ranges
+        _made["ranges"] = PlacedRanges(maps(), Heads.from_environment())
+    made: Ranges = _made["ranges"]
+    return made
 
 
 def counter() -> ReadCounter:
     """The counter of this process."""
     if "counter" not in _made:
-        _made["counter"] = ReadCounter(this_host(), _placement, _ranges)
+        _made["counter"] = ReadCounter(this_host(), _placement, ranges)
     made: ReadCounter = _made["counter"]
     return made

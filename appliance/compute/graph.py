@@ -68,6 +68,14 @@ class Source:
             return [(key, 0, self.chunk_bytes) for key in keys]
         return [found for found in map(self.references, keys) if found is not None]
 
+    def chunks(self) -> list[Sequence[int]]:
+        """Coordinates of the chunks that the operand keeps of the stored array, along each of its axes."""
+        return [_chunks(axis, size) for axis, size in zip(self.axes, self.chunk_shape, strict=True)]
+
+    def key(self, chunk: tuple[int, ...]) -> str:
+        """Key of the chunk with these coordinates, in the bucket or, for a virtual dataset, among its references."""
+        return f"{self.prefix}/{self.encode(chunk)}" if self.prefix else self.encode(chunk)
+
     def _chunk_keys(self, index: Any) -> list[str]:
         """Keys of the chunks, in the bucket or, for a virtual dataset, among its references."""
         chunks = _plain_chunks(self.axes, self.chunk_shape, index)
@@ -98,6 +106,10 @@ class Reads:
         if len(found) > 1:
             found = list({(source.bucket, read): (source, read) for source, read in found}.values())
         return found
+
+    def sources(self, task: Any) -> list[Source]:
+        """The arrays on S3 that ``task`` reads from."""
+        return [source for source, _ in self._sources_of(task)]
 
     def _sources_of(self, task: Any) -> Iterator[tuple[Source, Any]]:
         if isinstance(task, Task) and task.data_producer:

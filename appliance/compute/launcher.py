@@ -177,7 +177,8 @@ def command(request: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
         return [
             *[python, "-m", "distributed.cli.dask_scheduler"],
             *["--protocol", "tls", "--host", address, "--port", "0", *dashboard],
-            *["--preload", "appliance.compute.plugin", "--preload", "dask_gateway.scheduler_preload"],
+            *["--preload", "appliance.compute.plugin", "--preload", "appliance.compute.dashboard"],
+            *["--preload", "dask_gateway.scheduler_preload"],
             *["--dg-api-address", f"{address}:0"],
             *["--dg-heartbeat-period", str(request["heartbeat_period"])],
             *["--dg-adaptive-period", str(request["adaptive_period"])],

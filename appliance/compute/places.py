@@ -59,12 +59,16 @@ class Place:
         nbytes: uncompressed bytes that it reads.
         mixed: other hosts hold a part of it, and count where none of these has a worker.
         restriction: ``hosts`` as distributed wants restrictions.
+        reads: objects, or ranges of objects, that it reads.
+        away: of these, the ones that the first of ``hosts`` does not hold whole; the others hold as many bytes.
     """
 
     hosts: tuple[str, ...]
     nbytes: int
     mixed: bool
     restriction: set[str] = field(repr=False)
+    reads: int = 1
+    away: int = 0
 
 
 def weigh(held: Iterable[tuple[tuple[str, ...], int]], present: Collection[str]) -> tuple[tuple[str, ...], bool]:
@@ -166,6 +170,11 @@ def _state(placement: Placement, bucket: str) -> object:
     return placement.epoch, getattr(placement, "buckets", {}).get(bucket)
 
 
+def _holds(host: str, held: Held, nbytes: int) -> bool:
+    """Whether a host holds all of an object, or of a range of one."""
+    return any(host in hosts and there >= nbytes for hosts, there in held)
+
+
 def _addresses(placement: Placement, hosts: Iterable[str]) -> Iterator[str]:
     for host in hosts:
         with contextlib.suppress(PlacementError):  # a host that the map gives no address for: others may do
@@ -177,7 +186,7 @@ class Places:
 
     def __init__(self, atlas: Atlas):
         self._atlas = atlas
-        self._shared: dict[tuple[tuple[str, ...], int, bool], Place] = {}
+        self._shared: dict[tuple[tuple[str, ...], int, bool, int, int], Place] = {}
         self.buckets: set[str] = set()  # that tasks have asked for
 
     def of(self, reads: Mapping[Any, Objects], present: Collection[str]) -> dict[Any, Place]:
@@ -213,9 +222,13 @@ class Places:
             hosts, mixed = weigh((each for source, part in objects for each in holders[source.bucket, part]), present)
         if not hosts:
             return None
-        shared = self._shared.get((hosts, nbytes, mixed))
+        away = 0
+        if mixed or len(objects) > 1:
+            away = sum(not _holds(hosts[0], holders[source.bucket, part], part[2]) for source, part in objects)
+        shared = self._shared.get((hosts, nbytes, mixed, len(objects), away))
         if shared is None:
-            shared = self._shared[hosts, nbytes, mixed] = Place(hosts, nbytes, mixed, set(hosts))
+            shared = Place(hosts, nbytes, mixed, set(hosts), len(objects), away)
+            self._shared[hosts, nbytes, mixed, len(objects), away] = shared
         return shared
 
     def _holders(self, reads: Iterable[Objects]) -> dict[tuple[str, tuple[str, int, int]], Held]:

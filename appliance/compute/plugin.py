@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from appliance.compute import reads
+from appliance.compute import gather
 from appliance.compute.follow import FollowPlugin
 from appliance.compute.places import MAP_RETRY, MAP_TIMEOUT, Atlas, Maps, Objects, Place, Places, Ranges
+from appliance.compute.reasons import Foreseen
 from appliance.compute.rootish import RootishQueue, missing_parts
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
         ranges: what places ranges of files and other large objects; None leaves these alone.
         refresh: seconds between two looks at the map while tasks are queued.
         clock: the time in seconds, as the scheduler's loop has it.
+        foreseen: where it notes what it expects of tasks' reads.
     """
 
     name = "appliance-locality"
@@ -65,16 +67,18 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
         ranges: Ranges | None = None,
         refresh: float = REFRESH,
         clock: Callable[[], float] = time.monotonic,
+        foreseen: Foreseen | None = None,
     ):
         self.scheduler = scheduler
         self.refresh = refresh
         self.places: dict[Any, Place] = {}  # of all tasks that are steered, until they are forgotten
+        self.foreseen = foreseen or Foreseen()
         self.placed_anew = 0  # times that queued tasks were placed by another map
         self._atlas = Atlas(maps, ranges) if maps is not None else None
         self._finder = Places(self._atlas) if self._atlas is not None else None
         self._said: set[str] = set()
         self._watch: asyncio.Future[None] | None = None
-        self._hosts: set[str] = set()
+        self._hosts = {ws.host for ws in scheduler.running}
         self._finished = 0
         self.queue: RootishQueue | None = None
         if missing := missing_parts(scheduler):
@@ -106,10 +110,10 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
                 self.queue.left(key)
             if finish == "processing":
                 self._assigned(key)
-            elif start == "processing":
-                self._left_its_worker(key, finish, what)
             elif finish == "queued" and self._watch is None:
                 self._watch_the_map()
+        if start == "processing":
+            self._left_its_worker(key, finish, what)
         if finish == "forgotten":
             self.places.pop(key, None)
 
@@ -122,7 +126,9 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
 
     def _left_its_worker(self, key: Any, finish: str, what: Mapping[str, Any]) -> None:
         place = self.places.get(key)
-        if place is not None:
+        if place is None:
+            return
+        if self.queue is not None:
             ts = self.scheduler.tasks[key]
             if ts.host_restrictions is place.restriction:
                 ts.host_restrictions = None  # or it would not be root-ish when it has to run again
@@ -130,6 +136,8 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
                 self._finished += 1
                 if self._finished % MEASURED == 0:
                     self._measure(place, **what)
+        if finish == "memory":
+            self.foreseen.done(place, self.scheduler.workers.get(what.get("worker")), self._hosts)
 
     def add_worker(self, scheduler: Any, **_: Any) -> None:
         """A worker has come."""
@@ -207,12 +215,11 @@ class LocalityPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has 
     # A map or a cluster that changes while tasks are queued
 
     def _workers_changed(self, scheduler: Any) -> None:
+        before, self._hosts = self._hosts, {ws.host for ws in scheduler.running}
         if self.queue is None:
             return
         self.queue.workers_changed()
-        hosts = {ws.host for ws in scheduler.running}
-        if hosts != self._hosts:
-            self._hosts = hosts
+        if self._hosts != before:
             # Tasks of several objects may now be better off elsewhere.
             self._steer_guarded(
                 ts for ts in list(scheduler.queued) if (place := self.places.get(ts.key)) is not None and place.mixed
@@ -290,12 +297,13 @@ def _placement() -> tuple[Maps | None, Ranges | None]:
 
 async def dask_setup(scheduler: Any) -> None:
     """Dask's entry point for preloads: steer tasks, and gather the counts of what workers read."""
-    reads.gather_on(scheduler)
+    foreseen = Foreseen()
+    gather.gather_on(scheduler, foreseen)
     maps: Maps | None = None
     ranges: Ranges | None = None
     try:
         maps, ranges = _placement()
     except Exception as error:
         logger.warning("Tasks run without regard to where their data is: %r", error)
-    scheduler.add_plugin(LocalityPlugin(scheduler, maps, ranges))
+    scheduler.add_plugin(LocalityPlugin(scheduler, maps, ranges, foreseen=foreseen))
     scheduler.add_plugin(FollowPlugin(scheduler))

@@ -1,16 +1,16 @@
-"""The report on a cluster's reads: gathered from its workers by the scheduler, shown in the notebook."""
+"""The report on what a cluster read: its figures, and how a notebook shows them."""
 
 from __future__ import annotations
 
 import html
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.compute.counters import HERE, KINDS, REPLICA
-
-EXTENSION = "appliance-reads"
+from appliance.compute.counters import HERE, REPLICA
+from appliance.compute.reasons import REASONS, Foresight, why_remote
+from appliance.compute.transfers import RECEIVED, RESULTS, SENT, SHARDS
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,9 @@ class HostReads:
         remote: the others.
         bytes: bytes read, as they came from S3.
         why: objects read by kind, see ``appliance.compute.counters.KINDS``.
+        bytes_by_kind: likewise their bytes.
+        transfers: bytes to and from other machines that are no reads, see ``appliance.compute.transfers.DIRECTIONS``.
+        foresight: reads as the scheduler expected them, see ``appliance.compute.reasons``.
     """
 
     host: str
@@ -34,6 +37,32 @@ class HostReads:
     remote: int
     bytes: int
     why: Mapping[str, int]
+    bytes_by_kind: Mapping[str, int] = field(default_factory=dict)
+    transfers: Mapping[str, int] = field(default_factory=dict)
+    foresight: Foresight = field(default_factory=dict)
+
+    @property
+    def remote_bytes(self) -> int:
+        """Bytes read that were not local."""
+        return sum(nbytes for kind, nbytes in self.bytes_by_kind.items() if kind not in HERE)
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes that came in over its card: remote reads, results of workers on other hosts, shards of a rechunk."""
+        return self.remote_bytes + self.transfers.get(RECEIVED, 0) + self.transfers.get(SHARDS, 0)
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes that its workers sent over its card: their results, to other hosts' workers and to the scheduler.
+
+        Shards of a rechunk are known where they come in, and not here.
+        """
+        return self.transfers.get(SENT, 0) + self.transfers.get(RESULTS, 0)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Remote reads by reason, see ``appliance.compute.reasons.REASONS``."""
+        return why_remote(self.why, self.foresight)
 
 
 @dataclass(frozen=True)
@@ -70,48 +99,71 @@ class ReadReport:
             why.update({kind: n for kind, n in row.why.items() if kind not in HERE and n})
         return dict(why)
 
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Reads that were not local, by reason, see ``appliance.compute.reasons.REASONS``."""
+        why = sum((Counter(row.reasons) for row in self.rows), Counter())
+        return {reason: why[reason] for reason in REASONS if why[reason]}
+
+    @property
+    def wire_bytes(self) -> int:
+        """Bytes that crossed the network for the analysis, each counted once.
+
+        Remote reads, results that workers sent to workers on other hosts and to a scheduler on another host, and what
+        came in of data that is rechunked or shuffled. Not
+        among them: Ceph's copies of what was written, messages of Dask's, the graph, a result's way from the scheduler
+        to the notebook, and what TLS and TCP add. A remote read counts once, though it may take two steps, from the
+        disk's host to a gateway's and from there to the worker's. A read counts as local by the map; of data that was
+        just written, Ceph may still read the primary's copy over the network.
+        """
+        return sum(row.remote_bytes + row.bytes_out + row.transfers.get(SHARDS, 0) for row in self.rows)
+
     def __sub__(self, earlier: ReadReport) -> ReadReport:
         before = {row.host: row for row in earlier.rows}
         rows = []
         for row in self.rows:
-            old = before.get(row.host, HostReads(row.host, 0, 0, 0, 0, 0, {}))
-            why = {kind: n - old.why.get(kind, 0) for kind, n in row.why.items()}
-            rows.append(_row(row.host, why, row.bytes - old.bytes))
+            old = before.get(row.host, _row(row.host, {}, {}, {}, {}))
+            names = ("why", "bytes_by_kind", "transfers", "foresight")
+            rows.append(_row(row.host, *(_less(getattr(row, name), getattr(old, name)) for name in names)))
         return ReadReport(tuple(rows))
 
     def to_dict(self) -> dict[str, Any]:
         """For a machine: the figures of the report, and a list of its rows."""
-        rows = [
-            {name: getattr(row, name) for name in ("host", "reads", "local", "replica", "remote", "bytes")}
-            for row in self.rows
-        ]
+        names = ("host", "reads", "local", "replica", "remote", "bytes", "bytes_in", "bytes_out", "reasons")
+        rows = [{name: getattr(row, name) for name in names} for row in self.rows]
         return {
             "reads": self.reads,
             "bytes": self.bytes,
             "local_share": self.local_share,
             "balance": self.balance,
+            "wire_bytes": self.wire_bytes,
             "why_remote": self.why_remote,
+            "reasons": self.reasons,
             "rows": rows,
         }
 
     def _lines(self) -> list[tuple[str, ...]]:
-        lines: list[tuple[str, ...]] = [
-            (row.host, f"{row.reads:,}", f"{row.local:,}", f"{row.replica:,}", f"{row.remote:,}", _mib(row.bytes))
-            for row in self.rows
-        ]
-        local, replica = (sum(getattr(row, name) for row in self.rows) for name in ("local", "replica"))
-        sums = (f"{self.reads:,}", f"{local:,}", f"{replica:,}", f"{self.reads - local:,}", _mib(self.bytes))
-        lines.append(("all", *sums))
+        sums = [sum(getattr(row, name) for row in self.rows) for name in (*_COUNTS, *_BYTES)]
+        rows = [(row.host, [getattr(row, name) for name in (*_COUNTS, *_BYTES)]) for row in self.rows]
+        lines: list[tuple[str, ...]] = []
+        for host, figures in [*rows, ("all", sums)]:
+            counts, nbytes = figures[: len(_COUNTS)], figures[len(_COUNTS) :]
+            lines.append((host, *(f"{n:,}" for n in counts), *map(_mib, nbytes)))
         return lines
 
-    def _sentence(self) -> str:
+    @property
+    def summary(self) -> str:
+        """The report's figures in a sentence."""
         if not self.reads:
             return "Nothing was read yet."
-        remote = "; ".join(f"{n:,} {KINDS.get(kind, kind)}" for kind, n in self.why_remote.items())
         return (
             f"{100 * self.local_share:.1f} % of {self.reads:,} reads were local; the busiest host read "
-            f"{self.balance:.2f} times the mean." + (f" Remote: {remote}." if remote else "")
+            f"{self.balance:.2f} times the mean; {_mib(self.wire_bytes)} MiB crossed the network."
         )
+
+    def _sentence(self) -> str:
+        remote = "; ".join(f"{n:,} {reason} ({REASONS[reason]})" for reason, n in self.reasons.items())
+        return self.summary + (f" Remote: {remote}." if remote else "")
 
     def __str__(self) -> str:
         lines = [_HEAD, *self._lines()]
@@ -136,71 +188,43 @@ class ReadReport:
         )
 
 
-_HEAD = ("host", "reads", "local", "by replica", "remote", "MiB")
+_HEAD = ("host", "reads", "local", "by replica", "remote", "MiB read", "MiB in", "MiB out")
+_COUNTS = ("reads", "local", "replica", "remote")
+_BYTES = ("bytes", "bytes_in", "bytes_out")
 
 
 def _mib(nbytes: int) -> str:
     return f"{nbytes / 2**20:,.1f}"
 
 
-def _row(host: str, why: Mapping[str, int], nbytes: int) -> HostReads:
+def _less(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    return {name: n - before.get(name, 0) for name, n in now.items()}
+
+
+def _row(
+    host: str,
+    why: Mapping[str, int],
+    bytes_by_kind: Mapping[str, int],
+    transfers: Mapping[str, int],
+    foresight: Foresight,
+) -> HostReads:
     reads = sum(why.values())
     local = sum(why.get(kind, 0) for kind in HERE)
-    return HostReads(host, reads, local, why.get(REPLICA, 0), reads - local, nbytes, dict(why))
+    figures = (reads, local, why.get(REPLICA, 0), reads - local, sum(bytes_by_kind.values()))
+    return HostReads(host, *figures, dict(why), dict(bytes_by_kind), dict(transfers), dict(foresight))
 
 
 def build(counts: Iterable[Mapping[str, Any]]) -> ReadReport:
-    """Sum the counts of workers (see ``ReadCounter.settle``) to a report with a row for each host."""
-    why: dict[str, Counter[str]] = {}
-    nbytes: Counter[str] = Counter()
+    """Sum the counts of workers to a report with a row for each host.
+
+    Args:
+        counts: for each worker what ``ReadCounter.settle`` tells, with ``transfers`` (``Transfers.settle``) and
+            ``foresight`` (``Foreseen.of``) where these are known.
+    """
+    parts = ("reads", "bytes", "transfers", "foresight")
+    sums: dict[str, tuple[Counter[str], ...]] = {}
     for count in counts:
         if count:
-            why.setdefault(count["host"], Counter()).update(count["reads"])
-            nbytes[count["host"]] += sum(count["bytes"].values())
-    return ReadReport(tuple(_row(host, why[host], nbytes[host]) for host in sorted(why)))
-
-
-class SchedulerReads:
-    """The scheduler's memory of what its workers read, those that are gone among them."""
-
-    def __init__(self, scheduler: Any):
-        self._scheduler = scheduler
-        self._last: dict[str, dict[str, Any]] = {}
-
-    def heartbeat(self, ws: Any, data: dict[str, Any]) -> None:
-        """Called by the scheduler for each heartbeat of a worker that sends counts."""
-        if data:
-            # The id is one worker's for its life, while an address may be used again.
-            self._last[ws.server_id] = data
-
-    async def gather(self) -> list[dict[str, Any]]:
-        """The counts of all workers: of those that run as of now, of those that are gone as of their last heartbeat."""
-        ids = {address: ws.server_id for address, ws in self._scheduler.workers.items()}
-        answers = await self._scheduler.broadcast(msg={"op": EXTENSION}, on_error="return")
-        for address, answer in answers.items():
-            if isinstance(answer, dict) and answer.get("host") and address in ids:
-                self._last[ids[address]] = answer
-        return list(self._last.values())
-
-
-def gather_on(scheduler: Any) -> None:
-    """Make a scheduler gather what its workers read."""
-    gathered = SchedulerReads(scheduler)
-    scheduler.extensions[EXTENSION] = gathered
-    scheduler.handlers[EXTENSION.replace("-", "_")] = gathered.gather
-
-
-def collect(client: Any = None) -> ReadReport:
-    """See ``appliance.compute.report``."""
-    if client is None:
-        from distributed import default_client
-
-        client = default_client()
-    asked = getattr(client.scheduler, EXTENSION.replace("-", "_"))
-    try:
-        counts = client.sync(asked)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"The cluster behind {client!r} does not count reads; start it through the Gateway."
-        ) from error
-    return build(counts)
+            for total, part in zip(sums.setdefault(count["host"], tuple(Counter() for _ in parts)), parts, strict=True):
+                total.update(count.get(part, {}))
+    return ReadReport(tuple(_row(host, *sums[host]) for host in sorted(sums)))

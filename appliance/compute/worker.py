@@ -1,4 +1,4 @@
-"""Worker preload: tells the scheduler what this worker read, with each heartbeat, so that counts outlive the worker."""
+"""Worker preload: tells the scheduler with each heartbeat what this worker read and sent, so that counts outlive it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 from appliance.compute.counters import counter
-from appliance.compute.reads import EXTENSION
+from appliance.compute.gather import EXTENSION
+from appliance.compute.transfers import Transfers
 
 
 class ReadsExtension:
@@ -19,11 +20,13 @@ class ReadsExtension:
     def __init__(self, worker: Any):
         self._counts: dict[str, Any] = {}
         self._busy: asyncio.Task[Any] | None = None
+        self._transfers = Transfers(worker)
         worker.handlers[EXTENSION] = self.counts
 
     async def counts(self) -> dict[str, Any]:
         """The counts as of now."""
-        self._counts = await asyncio.to_thread(counter().settle)
+        reads = await asyncio.to_thread(counter().settle)
+        self._counts = {**reads, "transfers": self._transfers.settle()}
         return self._counts
 
     def heartbeat(self) -> dict[str, Any]:

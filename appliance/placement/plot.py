@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from appliance.placement.colours import colour
 from appliance.placement.where import HostShare, Tally
 
 MAX_CELLS = 40_000  # more cells than this are smaller than a dot
@@ -25,7 +26,7 @@ def plot(tally: Tally, primaries: Sequence[str], title: str, target: Path) -> No
 
     shares = tally.shares()
     hosts = [share.host for share in shares]
-    colours = [_colour(place) for place in range(len(hosts))]
+    colours = [colour(place) for place in range(len(hosts))]
     figure = Figure(figsize=(11, 1.8 + max(2.6, 0.34 * len(hosts))), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
@@ -74,10 +75,3 @@ def _bars(axes: object, shares: Sequence[HostShare], colours: Sequence[str]) -> 
     axes.invert_yaxis()
     axes.set_xlabel(name)
     axes.set_title("held by each host: primary (full colour), any replica (pale)", fontsize="medium")
-
-
-def _colour(place: int) -> str:
-    from matplotlib.colors import hsv_to_rgb, to_hex
-
-    # Steps of the golden angle: any number of hosts, and neighbours always differ.
-    return str(to_hex(hsv_to_rgb(((0.58 + place * 0.381966) % 1.0, 0.62, 0.82 - 0.2 * (place % 3 == 2)))))

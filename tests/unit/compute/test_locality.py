@@ -61,6 +61,18 @@ def test_the_report_counts_what_the_endpoint_saw(client: Client, endpoint: S3End
     assert "host12" in report._repr_html_()
 
 
+def test_what_workers_send_each_other_is_on_the_wire(client: Client) -> None:
+    before = appliance.compute.report()
+    first, second, _ = client.scheduler_info(n_workers=-1)["workers"]
+    block = client.submit(bytes, 3_000_000, workers=[first], pure=False)
+    assert client.submit(len, block, workers=[second], pure=False).result() == 3_000_000
+    between = appliance.compute.report() - before
+    assert 3_000_000 <= between.wire_bytes < 3_100_000
+    assert sum(row.transfers["received"] for row in between.rows) == pytest.approx(3_000_000, rel=0.01)
+    assert len(block.result()) == 3_000_000
+    assert 6_000_000 <= (appliance.compute.report() - before).wire_bytes < 6_200_000  # and a result, to the scheduler
+
+
 def test_counts_are_metrics_of_the_worker(client: Client, dataset: str) -> None:
     from urllib.request import urlopen
 
@@ -70,6 +82,7 @@ def test_counts_are_metrics_of_the_worker(client: Client, dataset: str) -> None:
     port, host = info["services"]["dashboard"], worker.split("//")[1].split(":")[0]
     text = urlopen(f"http://{host}:{port}/metrics").read().decode()
     assert 'appliance_s3_reads_total{kind="local"}' in text
+    assert 'appliance_transfer_bytes_total{direction="sent"}' in text
 
 
 def test_a_users_own_restriction_stands(client: Client, dataset: str) -> None:
@@ -78,6 +91,7 @@ def test_a_users_own_restriction_stands(client: Client, dataset: str) -> None:
     xr.open_zarr(dataset).t.data.sum().compute(workers=[address])
     report = appliance.compute.report() - before
     assert {row.host for row in report.rows if row.reads} == {"host12"}
+    assert report.reasons == {"not placed": sum(row.remote for row in report.rows)}
 
 
 @pytest.mark.usefixtures("client")
@@ -144,6 +158,22 @@ def test_chunks_whose_hosts_have_no_worker_are_read_all_the_same(
         xr.open_zarr(dataset).t.max().compute()
         report = appliance.compute.report(client)
         assert report.why_remote.keys() == {"elsewhere"}
+        assert report.reasons == {"no worker": sum(report.why_remote.values())}
+
+
+def test_reads_that_were_placed_by_a_map_that_has_changed_say_so(
+    new_cluster: Callable[..., Cluster], dataset: str
+) -> None:
+    cluster = new_cluster(*ADDRESSES, TABLE_MAP="stale at the scheduler")
+    with Client(cluster.address) as client:
+        client.wait_for_workers(3, timeout=60)
+        xr.open_zarr(dataset).t.mean().compute()
+        report = appliance.compute.report(client)
+    assert report.reads == 24
+    assert 0 < report.why_remote["elsewhere"] == sum(report.reasons.values())
+    # A worker that had nothing of its own may have helped.
+    assert report.reasons["stale map"] + report.reasons.get("help", 0) == report.why_remote["elsewhere"]
+    assert report.reasons["stale map"] > 0
 
 
 def test_without_a_map_the_work_is_done_and_nothing_is_called_local(
@@ -157,5 +187,6 @@ def test_without_a_map_the_work_is_done_and_nothing_is_called_local(
         report = appliance.compute.report(client)
         assert report.local_share == 0.0
         assert report.why_remote == {"unplaced": 48}
+        assert report.reasons == {"no map": 48}
     log = (cluster.folder / "scheduler.log").read_text()
     assert log.count("without regard to where their data is") == 1
