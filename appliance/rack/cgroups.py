@@ -20,6 +20,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 CPU_PERIOD_US = 100_000
 LIMITING = ("memory", "cpu", "cpuacct", "pids", "blkio", "cpuset", "freezer")
 UNIFIED_LIMITING = ("memory", "cpu", "cpuset", "pids", "io")
+NO_CPU_LIMIT = {"cpu.cfs_quota_us": "-1", "cpu.max": f"max {CPU_PERIOD_US}"}
 KEEPER, MACHINE = "keeper", "machine"
 REBOOT_CODE = 133  # nspawn started with --keep-unit leaves it to its starter to start it again
 # Both nspawn and the machine's systemd have to be told to accept the old hierarchy.
@@ -79,6 +80,21 @@ def limits(memory: int | None, cpus: float | None) -> dict[str, str]:
         quota = str(int(cpus * CPU_PERIOD_US))
         settings |= {"cpu.cfs_quota_us": quota, "cpu.max": f"{quota} {CPU_PERIOD_US}"}
     return settings
+
+
+def set_cpus(unit: str, cpus: float | None) -> bool:
+    """Let a machine keep ``cpus`` processors busy from now on, None as many as there are.
+
+    Returns whether any of its groups took it: none does where the machine is off, or the host has no such controller.
+    """
+    wanted = limits(None, cpus) if cpus is not None else NO_CPU_LIMIT
+    taken = False
+    for group in groups(unit):
+        for setting, value in wanted.items():
+            if (group / setting).exists():
+                (group / setting).write_text(value)
+                taken = True
+    return taken
 
 
 def keeper(unit: str, command: Sequence[str]) -> list[str]:

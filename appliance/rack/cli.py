@@ -183,6 +183,20 @@ def nic(name: str, rate: str) -> None:
 
 
 @rack.command()
+@click.argument("machine")
+@click.argument("cpus")
+@click.pass_obj
+def cpu(name: str, machine: str, cpus: str) -> None:
+    """Let a running MACHINE keep only CPUS processors busy, such as 0.3, or `none` for what the rack gives each."""
+    _root()
+    if cpus != "none" and not re.fullmatch(r"\d+(\.\d+)?", cpus):
+        raise RackError(f"CPUS {cpus!r}: give a number of processors such as 0.3, or `none`")
+    wanted = None if cpus == "none" else float(cpus)
+    lifecycle.set_cpus(existing(name), machine, wanted)
+    click.echo(f"{machine} may keep {'what the rack gives each' if wanted is None else f'{wanted:g} processors'} busy")
+
+
+@rack.command()
 @click.option("--list", "_list", is_flag=True, help="What Ansible calls an inventory script with.")
 @click.option("--host", help="Answer for one host: empty, as --list holds all.")
 @click.pass_obj

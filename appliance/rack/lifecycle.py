@@ -168,6 +168,21 @@ def set_speed(rack: Rack, rate: str | None) -> None:
         changed.save()
 
 
+def set_cpus(rack: Rack, name: str, cpus: float | None) -> None:
+    """Make one machine as slow as ``cpus`` processors while it runs, or (None) as fast as the rack's shape says.
+
+    Unlike a card's speed it is not written down: the next power-on gives the machine what the shape says.
+
+    Raises:
+        RackError: no such machine, too few processors, the machine is off, or another command is changing the rack.
+    """
+    each = rack.machine(name)
+    _refuse(replace(rack, cpus=cpus).faults())
+    with only_one(rack.name):
+        if not cgroups.set_cpus(each.unit, rack.cpus if cpus is None else cpus):
+            raise RackError(f"machine {name} has no limit of processors to set: is it off? `appliance rack status`")
+
+
 def status(rack: Rack) -> list[dict[str, Any]]:
     """Return a row a machine: name, address, running, memory in bytes, disks, bytes through its card."""
     crossed = network.card_bytes(rack)

@@ -54,3 +54,17 @@ def test_limits_are_told_in_the_words_of_both_versions() -> None:
     assert told["cpu.cfs_quota_us"] == "150000"
     assert told["cpu.max"] == "150000 100000"
     assert cgroups.limits(None, None) == {}
+
+
+@pytest.mark.parametrize("setting", ["cpu.cfs_quota_us", "cpu.max"])
+def test_a_running_machine_is_made_slow_and_fast_again(group: Path, setting: str) -> None:
+    (group / setting).write_text("as it was")
+    assert cgroups.set_cpus("t9-s1", 0.3)
+    assert (group / setting).read_text() == cgroups.limits(None, 0.3)[setting]
+    assert cgroups.set_cpus("t9-s1", None)
+    assert (group / setting).read_text() == {"cpu.cfs_quota_us": "-1", "cpu.max": "max 100000"}[setting]
+
+
+@pytest.mark.usefixtures("group")
+def test_a_machine_without_a_processor_limit_to_set_is_told() -> None:
+    assert not cgroups.set_cpus("t9-s1", 0.3)
