@@ -164,8 +164,8 @@ def worker(measured: dict[str, Any] | None) -> str:
         )
         + f"\nTasks reach {whole['of_rados_bench']:.2f} of `rados bench` with one request under way (promised: 0.8, "
         f"or this account). A chunk takes {whole['ms_per_chunk']:.1f} ms instead of {base['ms_per_chunk']:.1f} ms; "
-        f"most of the difference: {most}. The gateway reads an object in pieces of 4 MiB and hands each on over HTTP before "
-        "the worker sees it; no layer overlaps with the next while one chunk at a time is asked for.\n"
+        f"most of the difference: {most}. The gateway reads an object in pieces of 4 MiB and hands each on over HTTP "
+        "before the worker sees it; no layer overlaps with the next while one chunk at a time is asked for.\n"
     )
 
 
