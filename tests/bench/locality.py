@@ -43,7 +43,8 @@ from appliance.rack import lifecycle, network
 CELLS = BENCH / "cells.json"
 SETTLE_SECONDS = 5  # after writing: see role ceph_rgw on pct_update_delay
 SESSION_SECONDS = 12 * 3600
-SLOW_CPUS = 0.2  # what a slow host may keep busy; a third of its share of two cores
+QUICK_ARMS = ("ours", "stock")
+SLOW_CPUS = 0.2  # what a slow host may keep busy: less than half of its share of two cores
 
 
 @contextmanager
@@ -171,10 +172,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rack", default="rack", help="the converged rack (default: rack)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each cell (default: 5)")
     parser.add_argument("--total-mib", type=int, default=512, help="values of a dataset in MiB (default: 512)")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, help="default: all; with --quick, those of the figures")
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, help="of the places, only those of these workloads")
     parser.add_argument("--clean", action="store_true", help="remove the data of earlier runs, and do nothing else")
     options = parser.parse_args()
+    options.arms = options.arms or list(QUICK_ARMS if options.quick else ARMS)
     if options.runs < 1 or options.total_mib < 64 or options.total_mib % 32:
         parser.error("--runs is at least 1, --total-mib at least 64 and whole chunks of 32 MiB")
     return options
