@@ -150,7 +150,7 @@ def worker(measured: dict[str, Any] | None) -> str:
     most = "; ".join(f"{row['what']}: {row['more_ms']:+.1f} ms" for row in steps[:3])
     return (
         f"One thread of one worker reads chunks of {measured['chunk_mib']} MiB whose primary copy its own host has, "
-        "one after the other; `rados bench seq` reads as many objects of that size from the same OSD. Everything was "
+        "one after the other; `rados bench seq` reads objects of that size from the same OSD. Everything was "
         f"read before, so no disk is waited for. Medians of {measured['runs']} runs.\n\n"
         + table(
             ("what reads", "MiB/s", "ms a chunk", "more than before, ms", "of `rados bench`"),

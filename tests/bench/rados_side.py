@@ -1,7 +1,7 @@
 """What a storage host's OSDs give without a gateway. Run on that host, as root: `python3 - HOST CHUNK_MIB`.
 
 The first line of standard input names pool and objects as JSON; each further line asks for one measurement, which is
-answered by MiB/s: ``librados`` reads those objects, ``rados_bench_N`` as many from a pool on this host's OSDs alone,
+answered by MiB/s: ``librados`` reads those objects, ``rados_bench_N`` such objects in a pool on this host's OSDs alone,
 with N requests under way. Pool and settings are put back at the end, however it comes.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 import rados
 
 POOL = "appliance-bench-one-host"
+OBJECTS_MIN = 32  # rados bench fails where there are fewer objects than requests under way
 OPTIONS = ("mon_allow_pool_size_one", "mon_allow_pool_delete")
 
 
@@ -48,7 +49,7 @@ def make(host: str, chunk_bytes: int, count: int) -> None:
     ceph("osd", "pool", "create", POOL, "8", "8", "replicated", POOL, "--autoscale-mode=off")
     ceph("osd", "pool", "set", POOL, "size", "1", "--yes-i-really-mean-it")
     ceph("osd", "pool", "application", "enable", POOL, "benchmark")
-    size = ("-b", str(chunk_bytes), "-O", str(chunk_bytes), "--max-objects", str(count))
+    size = ("-b", str(chunk_bytes), "-O", str(chunk_bytes), "--max-objects", str(max(count, OBJECTS_MIN)))
     bench("60", "write", *size, "-t", "4", "--no-cleanup")
 
 

@@ -1,9 +1,9 @@
 """How fast one worker reads what its own host holds, beside ``rados bench`` of the same OSD, and where the rest goes.
 
 On a converged rack, as the researcher alice. One thread of one worker reads chunks of 8 MiB whose primary copy its own
-host has, one after the other, once for each layer between the disk and a task; ``rados bench seq`` reads as many
-objects of that size from a pool that is on this host's OSDs alone (made for this, and removed). All read the same
-amount, all of it was read before, and the layers take turns.
+host has, one after the other, once for each layer between the disk and a task; ``rados bench seq`` reads objects of
+that size from a pool that is on this host's OSDs alone (made for this, and removed). All of it was read before, and the
+layers take turns.
 
 Prints a table and leaves ``build/bench/worker_rate.json``: for each layer MiB/s and ms for a chunk, medians. The
 summary gets ``worker_rate_ratio``: the rate of tasks over that of ``rados bench`` with one request under way.

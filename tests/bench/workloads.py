@@ -36,8 +36,9 @@ def rolling(first: xr.Dataset) -> xr.DataArray:
 
 
 def rechunk(first: xr.Dataset) -> xr.DataArray:
-    """From maps to time series: every chunk meets every other, and locality of reads cannot help."""
-    return first.t.chunk(time=-1, y=first.sizes["y"] // 8).std("time").mean()
+    """From maps to time series, of half the data: every chunk meets every other, and locality of reads cannot help."""
+    half = first.t.isel(time=slice(first.sizes["time"] // 2))
+    return half.chunk(time=-1, y=first.sizes["y"] // 8).std("time").mean()
 
 
 def hot(first: xr.Dataset) -> xr.DataArray:
