@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
+import resource
 import time
 import urllib.parse
 from typing import Any
@@ -33,8 +34,14 @@ class Layers:
         workers = client.scheduler_info(n_workers=-1)["workers"]
         self.worker = next(at for at in workers if urllib.parse.urlsplit(at).hostname == placed.address(host))
 
-    def seconds(self, layer: str) -> float:
-        """Read all of it once, down to a layer."""
+    def measured(self, layer: str) -> dict[str, float]:
+        """Read all of it once, down to a layer: seconds, and the worker's seconds in the kernel and page faults."""
+        before = self.client.run(kernel, workers=[self.worker])[self.worker]
+        seconds = self._seconds(layer)
+        after = self.client.run(kernel, workers=[self.worker])[self.worker]
+        return {"seconds": seconds, "kernel_seconds": after[0] - before[0], "faults": after[1] - before[1]}
+
+    def _seconds(self, layer: str) -> float:
         if layer == "tasks":
             return self._tasks()
         work: dict[str, tuple[Any, ...]] = {
@@ -51,6 +58,12 @@ class Layers:
         begun = time.perf_counter()
         self.client.gather(self.client.compute(parts, workers=[self.worker], allow_other_workers=False))
         return time.perf_counter() - begun
+
+
+def kernel() -> tuple[float, int]:
+    """The process's seconds in the kernel so far, and page faults that needed no disk."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_stime, used.ru_minflt
 
 
 def over_http(keys: list[str], address: str | None) -> float:

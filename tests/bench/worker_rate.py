@@ -5,8 +5,9 @@ host has, one after the other, once for each layer between the disk and a task; 
 that size from a pool that is on this host's OSDs alone (made for this, and removed). All of it was read before, and the
 layers take turns.
 
-Prints a table and leaves ``build/bench/worker_rate.json``: for each layer MiB/s and ms for a chunk, medians. The
-summary gets ``worker_rate_ratio``: the rate of tasks over that of ``rados bench`` with one request under way.
+Prints a table and leaves ``build/bench/worker_rate.json``: for each layer MiB/s and ms for a chunk, of the worker's
+layers also its ms in the kernel and page faults for a chunk; medians. The summary gets ``worker_rate_ratio``: the rate
+of tasks over that of ``rados bench`` with one request under way.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +53,40 @@ LAYERS = {
     "values": "zarr and xarray: an array of values",
     "tasks": "Dask: tasks, one at a time, and their results",
 }
+SHOWN = (("more_ms", "+.1f"), ("kernel_ms", ".1f"), ("faults", ",.0f"), ("of_rados_bench", ".2f"))
 OF_RADOS = ("rados_bench_16", "rados_bench_1", "librados")
 
 
-def account(rates: dict[str, Sequence[float]]) -> list[dict[str, Any]]:
-    """Return a row for each layer from its rates in MiB/s.
+@dataclass
+class Measured:
+    """What was measured of a layer, a value for each run; the latter two of the worker's layers only, for a chunk."""
 
-    A row has layer, what, mib_per_second (the median), ms_per_chunk, more_ms (than the layer before; None for the
-    first two, which are no layers of each other) and of_rados_bench (the rate as a part of rados_bench_1's).
+    mib_per_second: list[float] = field(default_factory=list)
+    kernel_ms: list[float] = field(default_factory=list)
+    faults: list[float] = field(default_factory=list)
+
+
+def account(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
+    """Return a row for each layer, of medians.
+
+    A row has layer, what, mib_per_second, ms_per_chunk, more_ms (than the layer before; None for the first two, which
+    are no layers of each other), of_rados_bench (the rate as a part of rados_bench_1's), kernel_ms and faults (None
+    where no worker is).
     """
     rows: list[dict[str, Any]] = []
-    base = statistics.median(rates["rados_bench_1"])
+    base = statistics.median(measured["rados_bench_1"].mib_per_second)
     for layer, what in LAYERS.items():
-        rate = statistics.median(rates[layer])
+        rate = statistics.median(measured[layer].mib_per_second)
         took = 1000 * CHUNK_MIB / rate
         more = round(took - rows[-1]["ms_per_chunk"], 2) if len(rows) > 1 else None
-        row = {"layer": layer, "what": what, "mib_per_second": round(rate, 1), "ms_per_chunk": round(took, 2)}
+        row: dict[str, Any] = {
+            "layer": layer,
+            "what": what,
+            "mib_per_second": round(rate, 1),
+            "ms_per_chunk": round(took, 2),
+        }
+        for name, values in (("kernel_ms", measured[layer].kernel_ms), ("faults", measured[layer].faults)):
+            row[name] = round(statistics.median(values), 1) if values else None
         rows.append({**row, "more_ms": more, "of_rados_bench": round(rate / base, 3)})
     return rows
 
@@ -101,26 +121,28 @@ def rados_side(facility: Facility, host: str, given: dict[str, Any]) -> Iterator
             process.stdin.close()  # upon which it cleans up
 
 
-def measure(facility: Facility, notebook: Notebook, host: str, total_mib: int, runs: int) -> dict[str, list[float]]:
-    """Return each layer's rates in MiB/s, run by run."""
+def measure(facility: Facility, notebook: Notebook, host: str, total_mib: int, runs: int) -> dict[str, Measured]:
+    """Measure each layer, run by run."""
     data = Data("first", CHUNK_MIB, "zarr", total_mib)
     notebook.run((HERE / "layers.py").read_text().replace("from __future__ import annotations", ""))
     if notebook.run(f"say(made=provide{(data.url, total_mib, CHUNK_MIB, SEEDS[data.name])!r})")["made"]:
         time.sleep(5)  # what was written settles: see role ceph_rgw on pct_update_delay
     notebook.run(f"layers = Layers(client, {data.url!r}, {host!r}, {GATEWAY_PORT}); say()")
-    said = notebook.run("say(pool=layers.pool, objects=layers.objects)")
-    mib = CHUNK_MIB * len(said["objects"])
-    rates: dict[str, list[float]] = {layer: [] for layer in LAYERS}
-    with rados_side(facility, host, said) as ask:
+    held = notebook.run("say(pool=layers.pool, objects=layers.objects)")
+    chunks = len(held["objects"])
+    found = {layer: Measured() for layer in LAYERS}
+    with rados_side(facility, host, held) as ask:
         for number in range(runs + 1):
-            for layer, measured in rates.items():
+            for layer, measured in found.items() if number else ((name, Measured()) for name in LAYERS):
+                # The first time, caches and connections are cold: that goes into no row.
                 if layer in OF_RADOS:
-                    rate = ask(layer)
-                else:
-                    rate = mib / notebook.run(f"say(seconds=layers.seconds({layer!r}))")["seconds"]
-                if number:  # the first time, caches and connections are cold
-                    measured.append(rate)
-    return rates
+                    measured.mib_per_second.append(ask(layer))
+                    continue
+                said = notebook.run(f"say(**layers.measured({layer!r}))")
+                measured.mib_per_second.append(CHUNK_MIB * chunks / said["seconds"])
+                measured.kernel_ms.append(1000 * said["kernel_seconds"] / chunks)
+                measured.faults.append(said["faults"] / chunks)
+    return found
 
 
 def main() -> None:
@@ -135,22 +157,16 @@ def main() -> None:
     with Researcher(facility, "alice") as researcher, researcher.notebook() as notebook:
         try:
             open_arm(notebook, "ours")
-            rates = measure(facility, notebook, options.host, options.total_mib, options.runs)
+            measured = measure(facility, notebook, options.host, options.total_mib, options.runs)
         finally:
             stop(notebook)
-    rows = account(rates)
+    rows = account(measured)
     table = Table(title="one worker, one thread, chunks of its own host")
-    for name in ("layer", "MiB/s", "ms a chunk", "more", "of rados bench"):
+    for name in ("layer", "MiB/s", "ms a chunk", "more", "in the kernel", "faults", "of rados bench"):
         table.add_column(name, justify="left" if name == "layer" else "right")
     for row in rows:
-        more = "" if row["more_ms"] is None else f"{row['more_ms']:+.1f}"
-        table.add_row(
-            row["what"],
-            f"{row['mib_per_second']:.0f}",
-            f"{row['ms_per_chunk']:.1f}",
-            more,
-            f"{row['of_rados_bench']:.2f}",
-        )
+        shown = ["" if row[key] is None else f"{row[key]:{form}}" for key, form in SHOWN]
+        table.add_row(row["what"], f"{row['mib_per_second']:.0f}", f"{row['ms_per_chunk']:.1f}", *shown)
     Console().print(table)
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     TARGET.write_text(json.dumps({"chunk_mib": CHUNK_MIB, "runs": options.runs, "layers": rows}, indent=1) + "\n")

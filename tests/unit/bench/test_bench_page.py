@@ -10,6 +10,7 @@ import worker_rate
 from cells import Cell, Runs
 from places import Place
 from summary import PROMISED
+from worker_rate import Measured
 
 
 def cells(**ours: list[float]) -> list[Cell]:
@@ -57,15 +58,19 @@ def test_what_is_missing_of_the_table_is_said_by_workload() -> None:
 
 
 def test_the_account_of_a_workers_rate_adds_up() -> None:
-    rates = {layer: [800 / (1 + number)] * 3 for number, layer in enumerate(worker_rate.LAYERS)}
-    rows = worker_rate.account(rates)
+    measured = {layer: Measured([800 / (1 + number)] * 3) for number, layer in enumerate(worker_rate.LAYERS)}
+    for layer in ("balancer", "obstore", "tasks"):
+        measured[layer].kernel_ms, measured[layer].faults = [1.0, 5.0, 2.0], [10, 4000, 4001]
+    rows = worker_rate.account(measured)
     # 8 MiB at 800 MiB/s take 10 ms, and each further layer here 10 more.
     assert [row["ms_per_chunk"] for row in rows] == [10, 20, 30, 40, 50, 60, 70, 80]
     assert [row["more_ms"] for row in rows] == [None, None, *[10] * 6]
     assert rows[-1]["of_rados_bench"] == 0.25
+    assert (rows[-1]["kernel_ms"], rows[-1]["faults"]) == (2.0, 4000)
     said = page.worker({"chunk_mib": 8, "runs": 3, "layers": rows})
     assert "Tasks reach 0.25 of `rados bench`" in said
-    assert "| Dask: tasks, one at a time, and their results | 100 | 80.0 | +10.0 | 0.25 |" in said
+    assert "| Dask: tasks, one at a time, and their results | 100 | 80.0 | +10.0 | 2.0 | 4,000 | 0.25 |" in said
+    assert "| rados bench seq, one request under way | 400 | 20.0 |  |  |  | 1.00 |" in said
 
 
 def test_the_whole_page_is_written_from_what_little_there_is(tmp_path: Path) -> None:
