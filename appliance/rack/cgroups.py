@@ -12,19 +12,35 @@ import contextlib
 import os
 import shlex
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 CPU_PERIOD_US = 100_000
 LIMITING = ("memory", "cpu", "cpuacct", "pids", "blkio", "cpuset", "freezer")
 UNIFIED_LIMITING = ("memory", "cpu", "cpuset", "pids", "io")
-NO_CPU_LIMIT = {"cpu.cfs_quota_us": "-1", "cpu.max": f"max {CPU_PERIOD_US}"}
 KEEPER, MACHINE = "keeper", "machine"
 REBOOT_CODE = 133  # nspawn started with --keep-unit leaves it to its starter to start it again
 # Both nspawn and the machine's systemd have to be told to accept the old hierarchy.
 LEGACY_ENVIRONMENT = {"SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE": "1", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"}
+
+TURN = 0.1  # s
+FREEZING = {"freezer.state": ("FROZEN", "THAWED"), "cgroup.freeze": ("1", "0")}  # file → what freezes, what thaws
+# Ends, and thaws, when its standard input does.
+FREEZER = """
+import pathlib, select, sys, time
+file, (freeze, thaw, run, rest) = pathlib.Path(sys.argv[1]), sys.argv[2:]
+try:
+    while not select.select([sys.stdin], [], [], float(run))[0]:
+        file.write_text(freeze)
+        time.sleep(float(rest))
+        file.write_text(thaw)
+finally:
+    file.write_text(thaw)
+"""
 
 
 def legacy() -> bool:
@@ -82,19 +98,31 @@ def limits(memory: int | None, cpus: float | None) -> dict[str, str]:
     return settings
 
 
-def set_cpus(unit: str, cpus: float | None) -> bool:
-    """Let a machine keep ``cpus`` processors busy from now on, None as many as there are.
+@contextlib.contextmanager
+def slowed(unit: str, share: float) -> Iterator[None]:
+    """Let all processes of a machine run for ``share`` of the time only, in turns of a tenth of a second.
 
-    Returns whether any of its groups took it: none does where the machine is off, or the host has no such controller.
+    A limit of processors would do for new groups only: a v1 group takes none below those of the groups in it, and
+    systemd gives its units limits. What freezes the machine is a process of its own that ends with this one, however
+    that ends, and leaves the machine as it was.
+
+    Raises:
+        FileNotFoundError: the machine is off.
     """
-    wanted = limits(None, cpus) if cpus is not None else NO_CPU_LIMIT
-    taken = False
-    for group in groups(unit):
-        for setting, value in wanted.items():
-            if (group / setting).exists():
-                (group / setting).write_text(value)
-                taken = True
-    return taken
+    file, words = next(
+        (
+            (group / name, words)
+            for group in groups(unit)
+            for name, words in FREEZING.items()
+            if (group / name).exists()
+        ),
+        (None, ()),
+    )
+    if file is None:
+        raise FileNotFoundError(f"no cgroup of {unit} can be frozen: the machine is off")
+    program = [sys.executable, "-c", FREEZER, str(file), *words, str(share * TURN), str((1 - share) * TURN)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, start_new_session=True):
+        yield
 
 
 def keeper(unit: str, command: Sequence[str]) -> list[str]:

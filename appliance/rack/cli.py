@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -184,16 +186,15 @@ def nic(name: str, rate: str) -> None:
 
 @rack.command()
 @click.argument("machine")
-@click.argument("cpus")
+@click.argument("share", type=float)
 @click.pass_obj
-def cpu(name: str, machine: str, cpus: str) -> None:
-    """Let a running MACHINE keep only CPUS processors busy, such as 0.3, or `none` for what the rack gives each."""
+def slow(name: str, machine: str, share: float) -> None:
+    """Let a running MACHINE work for SHARE of the time only, such as 0.3, until this command is ended."""
     _root()
-    if cpus != "none" and not re.fullmatch(r"\d+(\.\d+)?", cpus):
-        raise RackError(f"CPUS {cpus!r}: give a number of processors such as 0.3, or `none`")
-    wanted = None if cpus == "none" else float(cpus)
-    lifecycle.set_cpus(existing(name), machine, wanted)
-    click.echo(f"{machine} may keep {'what the rack gives each' if wanted is None else f'{wanted:g} processors'} busy")
+    with lifecycle.slowed(existing(name), machine, share):
+        click.echo(f"{machine} works for {share:g} of the time; Ctrl-C ends that")
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 @rack.command()

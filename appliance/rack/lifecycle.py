@@ -18,6 +18,7 @@ from appliance.rack.model import Machine, Rack, RackError, check_name, load, sta
 from appliance.rack.shell import mount_points, run, succeeds
 
 SSH_PATIENCE = 30
+SLOWEST = 0.05  # slower, and Ceph takes the machine for dead
 LOCKS = Path("/run/lock")
 Say = Callable[[str], None]
 
@@ -168,19 +169,20 @@ def set_speed(rack: Rack, rate: str | None) -> None:
         changed.save()
 
 
-def set_cpus(rack: Rack, name: str, cpus: float | None) -> None:
-    """Make one machine as slow as ``cpus`` processors while it runs, or (None) as fast as the rack's shape says.
-
-    Unlike a card's speed it is not written down: the next power-on gives the machine what the shape says.
+@contextlib.contextmanager
+def slowed(rack: Rack, name: str, share: float) -> Iterator[None]:
+    """Let one running machine work for ``share`` of the time only, while this lasts.
 
     Raises:
-        RackError: no such machine, too few processors, the machine is off, or another command is changing the rack.
+        RackError: no such machine, it is off, or ``share`` is not between 0.05 and 1.
     """
     each = rack.machine(name)
-    _refuse(replace(rack, cpus=cpus).faults())
-    with only_one(rack.name):
-        if not cgroups.set_cpus(each.unit, rack.cpus if cpus is None else cpus):
-            raise RackError(f"machine {name} has no limit of processors to set: is it off? `appliance rack status`")
+    if not SLOWEST <= share <= 1:
+        raise RackError(f"SHARE {share:g}: give a part of the time from {SLOWEST} to 1")
+    if machine.leader(each) is None:
+        raise RackError(f"machine {name} is off: `appliance rack power on {name}`")
+    with cgroups.slowed(each.unit, share):
+        yield
 
 
 def status(rack: Rack) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ CELLS = BENCH / "cells.json"
 SETTLE_SECONDS = 5  # after writing: see role ceph_rgw on pct_update_delay
 SESSION_SECONDS = 12 * 3600
 QUICK_ARMS = ("ours", "stock")
-SLOW_CPUS = 0.2  # what a slow host may keep busy: less than half of its share of two cores
+SLOW_SHARE = 0.25  # of the time, in which a slow host works
 
 
 @contextmanager
@@ -60,16 +60,6 @@ def cards_at(facility: Facility, rate: str) -> Iterator[None]:
         yield
     finally:
         lifecycle.set_speed(rack, before)
-
-
-@contextmanager
-def slow_host(facility: Facility, name: str) -> Iterator[None]:
-    """Run while one storage host has next to no processor."""
-    try:
-        lifecycle.set_cpus(facility.rack, name, SLOW_CPUS)
-        yield
-    finally:
-        lifecycle.set_cpus(facility.rack, name, None)
 
 
 class Bench:
@@ -96,7 +86,7 @@ class Bench:
         with ExitStack() as stack:
             stack.enter_context(cards_at(self._facility, group[0].nic))
             if group[0].workload == "slow":
-                stack.enter_context(slow_host(self._facility, self._free_host))
+                stack.enter_context(lifecycle.slowed(self._facility.rack, self._free_host, SLOW_SHARE))
             for place, arm in turns:  # the first run of a kind pays for imports and connections
                 self._run(place, arm, Runs())
             for number in range(runs):
