@@ -62,7 +62,7 @@ def start(arm):
     client.wait_for_workers({WORKERS}, timeout=120)
 
 def measure(work, *urls):
-    lazy = WORKLOADS[work](*map(opened, urls))
+    lazy = WORKLOADS[work](*(opened(url, work not in UNCHUNKED) for url in urls))
     client.run(peak, reset=True)
     before = appliance.compute.report()
     sleep(QUIET)

@@ -75,6 +75,6 @@ def _write_netcdf(field: xr.Dataset, url: str) -> None:
     virtualize(f"{_folder(url)}/*.nc", url)
 
 
-def opened(url: str) -> xr.Dataset:
+def opened(url: str, chunked: bool = True) -> xr.Dataset:
     """Open a field as a researcher does."""
-    return xr.open_zarr(virtual_store(url) if url.endswith(".json") else url)
+    return xr.open_zarr(virtual_store(url) if url.endswith(".json") else url, chunks={} if chunked else None)

@@ -95,8 +95,8 @@ def slow_cards(cells: Sequence[Cell]) -> str:
         f"\nBehind `time_ratio_200mbit_mean`: ours takes {slow['seconds_median']:.2f} s over cards of 200 Mbit/s and "
         f"{free['seconds_median']:.2f} s over cards without limit: that much is processors' time. Stock takes "
         f"{stock['seconds_median']:.2f} s, as {stock['local_share']:.0%} of its reads are local by chance. A fifth of "
-        f"that would need {stock['total_mib'] / (stock['seconds_median'] / 5):,.0f} MiB/s of all three workers; without "
-        f"any limit they reach {free['total_mib'] / free['seconds_median']:,.0f} MiB/s.\n"
+        f"that would need {stock['total_mib'] / (stock['seconds_median'] / 5):,.0f} MiB/s of all three workers; "
+        f"without any limit they reach {free['total_mib'] / free['seconds_median']:,.0f} MiB/s.\n"
     )
 
 
