@@ -53,12 +53,13 @@ for two cores. Three real hosts would bring three times their processors.
 and the kernel's work for a byte that travels.
 - With two copies on three hosts, two of three reads are local by chance, as gateways read the copy of their own host. \
 On ten hosts it would be one of five: see [simulation.md](simulation.md).
-- All arms' idle workers are there while one arm runs. Other work on the server makes single runs up to twice as long; \
+- All arms' idle workers are there while one arm runs. Other work on the server makes some runs longer than others; \
 that is why runs take turns, and why ratios within ±5 % are called even.
+- The data is one made field of float32, uncompressed, chunked along time.
 """
 
 UNMEASURED = """- Real disks, real cards, more than three storage hosts, several users at a time.
-- Compressed data: decoding would cost all arms the same, and make the ratios smaller.
+- Compressed data: decoding costs all arms the same, and brings ratios nearer to 1.
 - Erasure-coded pools, Icechunk (not placed, see [researchers.md](researchers.md)), sharded arrays.
 """
 
