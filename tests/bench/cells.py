@@ -56,7 +56,7 @@ def place_of(cell: Cell) -> Place:
 
 
 def read(path: Path) -> list[Cell]:
-    """Return the cells of a file, none where there is no such file.
+    """Return the cells of a file, none where there is no such file; without those that an older program left.
 
     Raises:
         ValueError: it holds something else.
@@ -64,9 +64,9 @@ def read(path: Path) -> list[Cell]:
     if not path.exists():
         return []
     cells = json.loads(path.read_text())
-    if not isinstance(cells, list) or not all({"arm", "workload", "seconds"} <= set(cell) for cell in cells):
+    if not isinstance(cells, list):
         raise ValueError(f"{path}: holds no cells of this benchmark: remove it, or start without --continue")
-    return cells
+    return [cell for cell in cells if {"arm", "total_mib", "runs", "seconds"} <= set(cell)]
 
 
 def write(path: Path, cells: Sequence[Cell]) -> None:
