@@ -16,7 +16,7 @@ from appliance.data import upload, virtual_store, virtualize
 
 ROWS, COLUMNS = 256, 512
 STEP_BYTES = ROWS * COLUMNS * 4
-FILE_MIB = 128  # of values in a NetCDF file: two RADOS objects, and a little of a third
+FILE_MIB = 64  # of values in a NetCDF file: one RADOS object, and a little of another
 MADE = b"field 1"  # what stands beside complete data; another field is another number
 
 

@@ -161,7 +161,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="begin no place that would end after so many minutes")
     parser.add_argument("--rack", default="rack", help="the converged rack (default: rack)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each cell (default: 5)")
-    parser.add_argument("--total-mib", type=int, default=512, help="values of a dataset in MiB (default: 512)")
+    parser.add_argument("--total-mib", type=int, default=512, help="size of a dataset in MiB (default: 512)")
     parser.add_argument("--arms", nargs="+", choices=ARMS, help="default: all; with --quick, those of the figures")
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, help="of the places, only those of these workloads")
     parser.add_argument("--clean", action="store_true", help="remove the data of earlier runs, and do nothing else")

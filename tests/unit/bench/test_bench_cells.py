@@ -37,11 +37,11 @@ def test_the_table_has_every_place_once_and_begins_with_those_of_the_promises() 
 
 
 def test_a_difference_reads_two_datasets_of_its_own_format_and_chunks() -> None:
-    one, other = places.data_of(Place("difference", "none", 1, "netcdf"), 256)
-    assert (one.url, other.url) == ("s3://alice/bench/256mib-1-first.json", "s3://alice/bench/256mib-1-second.json")
+    one, other = places.data_of(Place("difference", "none", 32, "netcdf"), 256)
+    assert (one.url, other.url) == ("s3://alice/bench/256mib-32-first.json", "s3://alice/bench/256mib-32-second.json")
     assert places.SEEDS[one.name] != places.SEEDS[other.name]
     [alone] = places.data_of(Place("hot", "none", 1), 256)
-    assert alone.url == "s3://alice/bench/256mib-1-first.zarr"
+    assert alone.url == "s3://alice/bench/64mib-1-first.zarr"
 
 
 def test_what_is_missing_is_measured_as_the_group_that_takes_turns() -> None:
