@@ -55,7 +55,7 @@ and the kernel's work for a byte that travels.
 On ten hosts it would be one of five: see [simulation.md](simulation.md).
 - All arms' idle workers are there while one arm runs. Other work on the server makes some runs longer than others; \
 that is why runs take turns, and why ratios within ±5 % are called even.
-- The data is one made field of float32, uncompressed, chunked along time; in chunks of 1 MiB it is a quarter as large. \
+- The data is one made field of float32, uncompressed, chunked along time; in chunks of 1 MiB a quarter as large. \
 NetCDF files hold 64 MiB of values each.
 """
 
