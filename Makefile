@@ -11,7 +11,7 @@ UV_LOCK := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup lock lint unit rack-tests test demo bench-quick bench clean
+.PHONY: help setup lock lint unit rack-tests test demo bench-quick bench bench-page clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -72,14 +72,18 @@ demo: setup ## Build the facility on an emulated rack and run a researcher's ana
 # figures are worth more. All of them gather in build/bench/summary.json.
 bench-quick: setup ## Measure the most important figures, in some ten minutes
 	python tests/bench/placement.py
-	python tests/bench/scheduler.py --only memory --only balance
+	python tests/bench/scheduler.py --only memory --only cpu
 	python tests/bench/locality.py --quick
 
-bench: setup ## Measure every figure, in hours
+bench: setup ## Measure every figure, in hours; what was measured of the table stands when it is called again
 	python tests/bench/placement.py
 	python tests/bench/read_path.py
 	python tests/bench/scheduler.py
-	python tests/bench/locality.py
+	python tests/bench/worker_rate.py
+	python tests/bench/locality.py --continue
+
+bench-page: setup ## Write docs/benchmark.md and its pictures from what was measured
+	python tests/bench/page.py
 
 clean: ## Remove what make built here; racks and caches stay (`appliance rack down`, `appliance depot down`)
 	rm -rf $(VENV) $(BUILD) dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,8 +12,10 @@ import contextlib
 import os
 import shlex
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -24,6 +26,21 @@ KEEPER, MACHINE = "keeper", "machine"
 REBOOT_CODE = 133  # nspawn started with --keep-unit leaves it to its starter to start it again
 # Both nspawn and the machine's systemd have to be told to accept the old hierarchy.
 LEGACY_ENVIRONMENT = {"SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE": "1", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"}
+
+TURN = 0.1  # s
+FREEZING = {"freezer.state": ("FROZEN", "THAWED"), "cgroup.freeze": ("1", "0")}  # file → what freezes, what thaws
+# Ends, and thaws, when its standard input does.
+FREEZER = """
+import pathlib, select, sys, time
+file, (freeze, thaw, run, rest) = pathlib.Path(sys.argv[1]), sys.argv[2:]
+try:
+    while not select.select([sys.stdin], [], [], float(run))[0]:
+        file.write_text(freeze)
+        time.sleep(float(rest))
+        file.write_text(thaw)
+finally:
+    file.write_text(thaw)
+"""
 
 
 def legacy() -> bool:
@@ -79,6 +96,33 @@ def limits(memory: int | None, cpus: float | None) -> dict[str, str]:
         quota = str(int(cpus * CPU_PERIOD_US))
         settings |= {"cpu.cfs_quota_us": quota, "cpu.max": f"{quota} {CPU_PERIOD_US}"}
     return settings
+
+
+@contextlib.contextmanager
+def slowed(unit: str, share: float) -> Iterator[None]:
+    """Let all processes of a machine run for ``share`` of the time only, in turns of a tenth of a second.
+
+    A limit of processors would do for new groups only: a v1 group takes none below those of the groups in it, and
+    systemd gives its units limits. What freezes the machine is a process of its own that ends with this one, however
+    that ends, and leaves the machine as it was.
+
+    Raises:
+        FileNotFoundError: the machine is off.
+    """
+    file, words = next(
+        (
+            (group / name, words)
+            for group in groups(unit)
+            for name, words in FREEZING.items()
+            if (group / name).exists()
+        ),
+        (None, ()),
+    )
+    if file is None:
+        raise FileNotFoundError(f"no cgroup of {unit} can be frozen: the machine is off")
+    program = [sys.executable, "-c", FREEZER, str(file), *words, str(share * TURN), str((1 - share) * TURN)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, start_new_session=True):
+        yield
 
 
 def keeper(unit: str, command: Sequence[str]) -> list[str]:

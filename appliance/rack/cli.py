@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -180,6 +182,19 @@ def nic(name: str, rate: str) -> None:
     _root()
     lifecycle.set_speed(existing(name), None if rate == "none" else rate)
     click.echo(f"the cards of rack {name} have {'no limit' if rate == 'none' else rate}")
+
+
+@rack.command()
+@click.argument("machine")
+@click.argument("share", type=float)
+@click.pass_obj
+def slow(name: str, machine: str, share: float) -> None:
+    """Let a running MACHINE work for SHARE of the time only, such as 0.3, until this command is ended."""
+    _root()
+    with lifecycle.slowed(existing(name), machine, share):
+        click.echo(f"{machine} works for {share:g} of the time; Ctrl-C ends that")
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 @rack.command()

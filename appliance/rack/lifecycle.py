@@ -18,6 +18,7 @@ from appliance.rack.model import Machine, Rack, RackError, check_name, load, sta
 from appliance.rack.shell import mount_points, run, succeeds
 
 SSH_PATIENCE = 30
+SLOWEST = 0.05  # slower, and Ceph takes the machine for dead
 LOCKS = Path("/run/lock")
 Say = Callable[[str], None]
 
@@ -166,6 +167,22 @@ def set_speed(rack: Rack, rate: str | None) -> None:
         for each in rack.machines():
             network.set_speed(each, rate)
         changed.save()
+
+
+@contextlib.contextmanager
+def slowed(rack: Rack, name: str, share: float) -> Iterator[None]:
+    """Let one running machine work for ``share`` of the time only, while this lasts.
+
+    Raises:
+        RackError: no such machine, it is off, or ``share`` is not between 0.05 and 1.
+    """
+    each = rack.machine(name)
+    if not SLOWEST <= share <= 1:
+        raise RackError(f"SHARE {share:g}: give a part of the time from {SLOWEST} to 1")
+    if machine.leader(each) is None:
+        raise RackError(f"machine {name} is off: `appliance rack power on {name}`")
+    with cgroups.slowed(each.unit, share):
+        yield
 
 
 def status(rack: Rack) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ Each has three workers of one thread.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from researcher import Notebook
 
 ARMS = ("ours", "stock", "cloud")
@@ -17,7 +19,7 @@ WORKERS = 3
 
 OPEN = f"""
 from pathlib import Path
-from time import time
+from time import sleep, time
 import dask, dask_gateway, xarray as xr
 from distributed import LocalCluster
 import appliance.compute
@@ -27,6 +29,8 @@ def peak(dask_worker, reset=False):
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak is what is used now
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+QUIET = 0.2  # s before each run, twice the time between two looks at the cards: what was before does not count
 
 def without_plugins(dask_scheduler):
     dask_scheduler.plugins["appliance-locality"].stop()
@@ -57,11 +61,11 @@ def start(arm):
         client.run_on_scheduler(without_plugins)
     client.wait_for_workers({WORKERS}, timeout=120)
 
-def measure(work, *paths):
-    opened = [xr.open_zarr(path) for path in paths]
-    lazy = WORKLOADS[work](*opened)
+def measure(work, *urls):
+    lazy = WORKLOADS[work](*(opened(url, work not in UNCHUNKED) for url in urls))
     client.run(peak, reset=True)
     before = appliance.compute.report()
+    sleep(QUIET)
     started = time()
     result = lazy.compute()
     ended = time()
@@ -71,6 +75,15 @@ def measure(work, *paths):
         why_remote=reads.why_remote, peak=max(client.run(peak).values()), result=float(result.astype("float64").sum()),
     )
 """
+
+
+def open_arm(notebook: Notebook, arm: str) -> str:
+    """Start an arm in a notebook; returns the address of the machine that its scheduler runs on."""
+    notebook.run(OPEN)
+    for part in ("datasets.py", "workloads.py"):
+        notebook.run((Path(__file__).parent / part).read_text().replace("from __future__ import annotations", ""))
+    said = notebook.run(f"start({arm!r}); say(scheduler=client.scheduler_info()['address'])")
+    return str(said["scheduler"]).rpartition("://")[2].rpartition(":")[0]
 
 
 def stop(notebook: Notebook) -> None:

@@ -3,24 +3,25 @@
 Runs on a converged rack (the one that `make demo` left, by default), as the researcher alice. Every cell is run several
 times; the arms take turns within a cell, so that whatever else the machine does hits all of them. Leaves
 ``build/bench/cells.json``, a list of cells (arm, nic, chunk_mib, format, workload, seconds_median,
-wire_bytes_per_byte_read, local_share, balance, peak_worker_bytes), after each cell anew, and adds its figures to
-``build/bench/summary.json``. Seconds are wall seconds of the computation; bytes on the wire are what the machines'
-cards sent meanwhile; the peak is the largest resident size of any worker.
+wire_bytes_per_byte_read, local_share, balance, peak_worker_bytes, and the seconds of each run), after each cell anew,
+and adds its figures to ``build/bench/summary.json``. Seconds are wall seconds of the computation; bytes on the wire are
+what the machines' cards sent meanwhile; the peak is the largest resident size of any worker.
+
+The most telling places come first, so that a table that is stopped (by --minutes, or by hand) is worth something;
+--continue measures what is missing. On two cores a place takes one to two minutes, the 144 of the whole table some four
+hours, the five of --quick some six minutes. The data stays in alice's bucket for the next run (up
+to 12 GiB with copies); --clean removes it.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
-import statistics
+import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -28,7 +29,10 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "rack"))
 
-from arms import ARMS, OPEN, stop
+import cells as table
+from arms import ARMS, open_arm, stop
+from cells import Cell, Runs
+from places import SEEDS, WORKLOADS, Group, Place, data_of, full, quick
 from researcher import Notebook, Researcher
 from summary import BENCH, add
 
@@ -36,64 +40,11 @@ from appliance.demo.facility import Facility
 from appliance.demo.wire import CardWatch
 from appliance.rack import lifecycle, network
 
-HERE = Path(__file__).parent
 CELLS = BENCH / "cells.json"
-SETTLE = 0.3  # s of watching the cards around a run
-REDUCTIONS = ("mean", "series")
-HELPLESS = ("rechunk",)  # where locality of reads cannot help
-
-
-@dataclass(frozen=True)
-class Place:
-    """One place in the table: what is computed, on which data, over which network."""
-
-    workload: str
-    nic: str
-    chunk_mib: int
-    format: str = "zarr"
-
-
-@dataclass
-class Runs:
-    """What was measured of one arm at one place."""
-
-    seconds: list[float] = field(default_factory=list)
-    wire: list[float] = field(default_factory=list)
-    local: list[float] = field(default_factory=list)
-    balance: list[float] = field(default_factory=list)
-    peak: list[int] = field(default_factory=list)
-    results: list[float] = field(default_factory=list)
-
-    def cell(self, arm: str, place: Place) -> dict[str, Any]:
-        """Return the medians, under the names that readers of ``cells.json`` know."""
-        return {
-            "arm": arm,
-            **asdict(place),
-            "runs": len(self.seconds),
-            "seconds_median": statistics.median(self.seconds),
-            "wire_bytes_per_byte_read": statistics.median(self.wire),
-            "local_share": statistics.median(self.local),
-            "balance": statistics.median(self.balance),
-            "peak_worker_bytes": statistics.median(self.peak),
-        }
-
-
-def quick() -> list[Place]:
-    """Return the subset for regular use: about ten minutes."""
-    free = [Place(work, "none", 8) for work in ("mean", "climatology", "rechunk")]
-    return [*free, Place("mean", "200mbit", 8), Place("rechunk", "200mbit", 8)]
-
-
-def full() -> list[Place]:
-    """Return every place of the table."""
-    works = ("mean", "climatology", "series", "difference", "rolling", "rechunk", "hot")
-    return [Place(*cell) for cell in itertools.product(works, ("none", "1gbit", "200mbit"), (1, 8, 32))]
-
-
-def data_of(place: Place, total_mib: int) -> list[str]:
-    """Return the addresses of the datasets that a place reads."""
-    names = ("first", "second") if place.workload == "difference" else ("first",)
-    return [f"s3://alice/bench/{total_mib}mib-{place.chunk_mib}-{name}.zarr" for name in names]
+SETTLE_SECONDS = 5  # after writing: see role ceph_rgw on pct_update_delay
+SESSION_SECONDS = 12 * 3600
+QUICK_ARMS = ("ours", "stock")
+SLOW_SHARE = 0.25  # of the time, in which a slow host works
 
 
 @contextmanager
@@ -111,136 +62,150 @@ def cards_at(facility: Facility, rate: str) -> Iterator[None]:
         lifecycle.set_speed(rack, before)
 
 
-def one_run(notebook: Notebook, facility: Facility, place: Place, paths: list[str], runs: Runs) -> None:
-    """Run a place's workload once in an arm, and note what it took."""
-    arguments = ", ".join(map(repr, (place.workload, *paths)))
-    with CardWatch(facility.cards) as watch:
-        time.sleep(SETTLE)
-        said = notebook.run(f"say(**measure({arguments}))")
-        time.sleep(SETTLE)
-    sent = sum(card.sent for card in watch.between(said["start"], said["end"]).values())
-    runs.seconds.append(said["end"] - said["start"])
-    runs.wire.append(sent / said["bytes"])
-    runs.local.append(said["local_share"])
-    runs.balance.append(said["balance"])
-    runs.peak.append(said["peak"])
-    runs.results.append(said["result"])
+class Bench:
+    """The arms, each with a notebook and a cluster, and what is measured with them."""
+
+    def __init__(self, facility: Facility, arms: Mapping[str, Notebook], free_host: str, total_mib: int):
+        """``free_host`` is a storage host that runs no arm's scheduler."""
+        self._facility, self._arms, self._free_host, self._total_mib = facility, arms, free_host, total_mib
+
+    def provide(self, group: Group) -> None:
+        """Write the data of a group, where it is not there yet."""
+        writer, made = next(iter(self._arms.values())), False
+        for data in dict.fromkeys(data for place in group for data in data_of(place, self._total_mib)):
+            made |= writer.run(f"say(made=provide{(data.url, data.total_mib, data.chunk_mib, SEEDS[data.name])!r})")[
+                "made"
+            ]
+        if made:
+            time.sleep(SETTLE_SECONDS)
+
+    def measure(self, group: Group, runs: int, progress: Progress) -> list[Cell]:
+        """Measure a group of places that differ in nothing but their data; ends the program where results differ."""
+        turns = [(place, arm) for place in group for arm in self._arms]
+        found = {turn: Runs() for turn in turns}
+        with ExitStack() as stack:
+            stack.enter_context(cards_at(self._facility, group[0].nic))
+            if group[0].workload == "slow":
+                stack.enter_context(lifecycle.slowed(self._facility.rack, self._free_host, SLOW_SHARE))
+            for place, arm in turns:  # the first run of a kind pays for imports and connections
+                self._run(place, arm, Runs())
+            for number in range(runs):
+                for place, arm in turns if number % 2 == 0 else reversed(turns):
+                    shown = f"{place.workload}, {place.nic}, {place.chunk_mib} MiB, {place.format}, {arm}"
+                    progress.update(progress.task_ids[0], description=shown)
+                    self._run(place, arm, found[place, arm])
+                    progress.advance(progress.task_ids[0])
+        if fault := table.disagreement(found.values()):
+            sys.exit(f"error: {group}: arms or formats disagree: {fault}")
+        return [measured.cell(arm, place, self._total_mib) for (place, arm), measured in found.items()]
+
+    def _run(self, place: Place, arm: str, runs: Runs) -> None:
+        arguments = ", ".join(map(repr, (place.workload, *(data.url for data in data_of(place, self._total_mib)))))
+        with CardWatch(self._facility.cards) as watch:
+            said = self._arms[arm].run(f"say(**measure({arguments}))")
+        sent = sum(card.sent for card in watch.between(said["start"], said["end"]).values())
+        runs.seconds.append(said["end"] - said["start"])
+        runs.wire.append(sent / said["bytes"])
+        runs.local.append(said["local_share"])
+        runs.balance.append(said["balance"])
+        runs.peak.append(said["peak"])
+        runs.results.append(said["result"])
 
 
-def disagreement(arms: dict[str, Runs]) -> str | None:
-    """Say which results differ by more than a sum in another order explains; None where all agree."""
-    values = [value for runs in arms.values() for value in runs.results]
-    spread = max(values) - min(values)
-    return f"results from {min(values)} to {max(values)}" if spread > 1e-4 * max(map(abs, values)) else None
+@contextmanager
+def opened(facility: Facility, arms: list[str], total_mib: int) -> Iterator[Bench]:
+    """Start the arms' clusters, and end them whatever fails."""
+    with Researcher(facility, "alice", SESSION_SECONDS) as researcher, ExitStack() as stack:
+        notebooks: dict[str, Notebook] = {}
+        schedulers = set()
+        for arm in arms:
+            notebooks[arm] = stack.enter_context(researcher.notebook())
+            stack.callback(stop, notebooks[arm])
+            schedulers.add(open_arm(notebooks[arm], arm))
+        stores = [machine for machine in facility.rack.machines() if machine.name.startswith("store")]
+        free = [machine.name for machine in stores if machine.address not in schedulers]
+        yield Bench(facility, notebooks, (free or [stores[-1].name])[-1], total_mib)
 
 
-def figures(cells: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the figures that were promised, as far as these cells hold them; none without something to compare."""
-    if not {"ours", "stock"} <= {cell["arm"] for cell in cells}:
-        return {}
-    by = {(cell["arm"], cell["workload"], cell["nic"], cell["chunk_mib"], cell["format"]): cell for cell in cells}
-    ours = [cell for cell in cells if cell["arm"] == "ours"]
-    found: dict[str, float] = {}
-    reductions = [cell for cell in ours if cell["workload"] in REDUCTIONS]
-    if reductions:
-        found["wire_bytes_per_byte_read"] = max(cell["wire_bytes_per_byte_read"] for cell in reductions)
-        found["local_share"] = min(cell["local_share"] for cell in reductions)
-        found["balance"] = max(cell["balance"] for cell in reductions)
-        stock = [
-            cell["wire_bytes_per_byte_read"] for cell in cells if cell["arm"] == "stock" and cell["workload"] == "mean"
-        ]
-        found["wire_bytes_per_byte_read_stock"] = max(stock)
-
-    def ratio(cell: dict[str, Any]) -> float:
-        stock = by["stock", cell["workload"], cell["nic"], cell["chunk_mib"], cell["format"]]
-        return float(cell["seconds_median"] / stock["seconds_median"])
-
-    for cell in ours:
-        if (cell["workload"], cell["nic"], cell["chunk_mib"], cell["format"]) == ("mean", "200mbit", 8, "zarr"):
-            found["time_ratio_200mbit_mean"] = ratio(cell)
-    helpless = [ratio(cell) for cell in ours if cell["workload"] in HELPLESS]
-    if helpless:
-        found["time_ratio_worst"] = max(helpless)
-    return found
+def clean(facility: Facility) -> None:
+    """Remove the data of all runs."""
+    with Researcher(facility, "alice") as researcher, researcher.notebook() as notebook:
+        notebook.run("""
+            import fsspec
+            files = fsspec.filesystem("s3")
+            if files.exists("s3://alice/bench"):
+                files.rm("s3://alice/bench", recursive=True)
+            say()
+        """)
 
 
-def shown(cells: list[dict[str, Any]]) -> Table:
+def shown(cells: list[Cell]) -> Table:
     """Return the cells as a table for people."""
-    table = Table(title="medians")
-    for name in ("workload", "nic", "MiB", "arm", "seconds", "wire/byte", "local", "balance", "peak MiB"):
-        table.add_column(name, justify="left" if name in ("workload", "nic", "arm") else "right")
+    shape = Table(title="medians")
+    for name in ("workload", "nic", "MiB", "format", "arm", "seconds", "wire/byte", "local", "balance", "peak MiB"):
+        shape.add_column(name, justify="left" if name in ("workload", "nic", "format", "arm") else "right")
     for cell in cells:
-        table.add_row(
-            *(cell["workload"], cell["nic"], str(cell["chunk_mib"]), cell["arm"], f"{cell['seconds_median']:.2f}"),
-            *(f"{cell['wire_bytes_per_byte_read']:.4f}", f"{cell['local_share']:.3f}", f"{cell['balance']:.2f}"),
-            f"{cell['peak_worker_bytes'] / 2**20:.0f}",
+        shape.add_row(
+            *(cell["workload"], cell["nic"], str(cell["chunk_mib"]), cell["format"], cell["arm"]),
+            *(f"{cell['seconds_median']:.2f}", f"{cell['wire_bytes_per_byte_read']:.4f}", f"{cell['local_share']:.3f}"),
+            *(f"{cell['balance']:.2f}", f"{cell['peak_worker_bytes'] / 2**20:.0f}"),
         )
-    return table
+    return shape
 
 
-def main() -> None:
-    """Run the places that were asked for."""
+def arguments() -> argparse.Namespace:
+    """Return what was asked for, checked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the subset of about ten minutes")
+    parser.add_argument("--quick", action="store_true", help="the places of the promised figures alone")
+    parser.add_argument("--continue", dest="resume", action="store_true", help="keep the cells that stand")
+    parser.add_argument("--minutes", type=float, help="begin no place that would end after so many minutes")
     parser.add_argument("--rack", default="rack", help="the converged rack (default: rack)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each cell (default: 5)")
     parser.add_argument("--total-mib", type=int, default=512, help="size of a dataset in MiB (default: 512)")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--only", nargs="+", metavar="WORKLOAD", help="of the places, only those of these workloads")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, help="default: all; with --quick, those of the figures")
+    parser.add_argument("--only", nargs="+", choices=WORKLOADS, help="of the places, only those of these workloads")
+    parser.add_argument("--clean", action="store_true", help="remove the data of earlier runs, and do nothing else")
     options = parser.parse_args()
-    if options.runs < 1 or options.total_mib < 64:
-        parser.error("--runs is at least 1, --total-mib at least 64")
-    places = [
-        place for place in (quick() if options.quick else full()) if not options.only or place.workload in options.only
-    ]
-    if not places:
-        parser.error(f"--only {options.only}: no place has such a workload")
+    options.arms = options.arms or list(QUICK_ARMS if options.quick else ARMS)
+    if options.runs < 1 or options.total_mib < 64 or options.total_mib % 32:
+        parser.error("--runs is at least 1, --total-mib at least 64 and whole chunks of 32 MiB")
+    return options
+
+
+def run(facility: Facility, groups: list[Group], cells: list[Cell], options: argparse.Namespace) -> list[Cell]:
+    """Measure groups of places as long as there is time; returns the cells with theirs."""
+    begun, longest = time.monotonic(), 0.0
+    with opened(facility, options.arms, options.total_mib) as bench, Progress(console=Console(stderr=True)) as progress:
+        progress.add_task("data", total=sum(map(len, groups)) * options.runs * len(options.arms))
+        for group in groups:
+            start = time.monotonic()
+            if options.minutes is not None and start - begun + longest > 60 * options.minutes:
+                break
+            bench.provide(group)
+            cells = table.replaced(cells, bench.measure(group, options.runs, progress))
+            table.write(CELLS, cells)
+            longest = max(longest, time.monotonic() - start)
+    return cells
+
+
+def main() -> None:
+    """Measure the places that were asked for."""
+    options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # so that speeds are set back
     facility = Facility(options.rack)
-    console = Console(stderr=True)
-    cells: list[dict[str, Any]] = []
-    with Researcher(facility, "alice") as researcher, Progress(console=console) as progress:
-        notebooks: dict[str, Notebook] = {}
-        try:
-            for arm in options.arms:
-                notebooks[arm] = researcher.notebook().__enter__()
-                notebooks[arm].run(OPEN)
-                notebooks[arm].run(
-                    (HERE / "workloads.py").read_text().replace("from __future__ import annotations", "")
-                )
-                notebooks[arm].run(f"start({arm!r}); say()")
-            bar = progress.add_task("data", total=len(places) * options.runs * len(options.arms))
-            for path, chunk in sorted(
-                {(p, place.chunk_mib) for place in places for p in data_of(place, options.total_mib)}
-            ):
-                seed = 37.719 if "first" in path else 12.345
-                notebooks[options.arms[0]].run(
-                    f"make({options.total_mib}, {chunk}, {seed})"
-                    f".to_zarr({path!r}, mode='w', encoding={{'t': {{'compressors': None}}}}); say()"
-                )
-            time.sleep(5)  # what was written settles: see role ceph_rgw on pct_update_delay
-            for place in places:
-                paths, measured = data_of(place, options.total_mib), {arm: Runs() for arm in options.arms}
-                with cards_at(facility, place.nic):
-                    for arm in options.arms:  # the first run of a kind pays for imports and connections
-                        one_run(notebooks[arm], facility, place, paths, Runs())
-                    for _ in range(options.runs):
-                        for arm in options.arms:
-                            progress.update(
-                                bar, description=f"{place.workload}, {place.nic}, {place.chunk_mib} MiB, {arm}"
-                            )
-                            one_run(notebooks[arm], facility, place, paths, measured[arm])
-                            progress.advance(bar)
-                if fault := disagreement(measured):
-                    sys.exit(f"error: {place}: the arms disagree: {fault}")
-                cells += [runs.cell(arm, place) for arm, runs in measured.items()]
-                CELLS.parent.mkdir(parents=True, exist_ok=True)
-                CELLS.write_text(json.dumps(cells, indent=1) + "\n")
-        finally:
-            for notebook in notebooks.values():
-                stop(notebook)
-                notebook.__exit__(None, None, None)
+    if options.clean:
+        clean(facility)
+        return
+    groups = quick() if options.quick else full()
+    if options.only:
+        groups = [group for group in groups if group[0].workload in options.only]
+    cells = table.standing(table.read(CELLS), options.total_mib, options.runs, options.arms) if options.resume else []
+    if groups := table.missing(groups, cells, options.arms):
+        cells = run(facility, groups, cells, options)
     Console().print(shown(cells))
-    add(figures(cells))
+    if left := sum(map(len, table.missing(groups, cells, options.arms))):
+        print(f"{left} places are left: --continue measures them")
+    add(table.figures(cells))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,12 @@ PROMISED = {
 }
 
 
+def kept(name: str, value: float) -> bool:
+    """Say whether a promised figure is as promised."""
+    sign, bound = PROMISED[name]
+    return value <= bound if sign == "≤" else value >= bound
+
+
 def add(figures: Mapping[str, float]) -> None:
     """Put figures into ``summary.json``, and show all that it holds against what was promised."""
     known: dict[str, float] = json.loads(SUMMARY.read_text()) if SUMMARY.exists() else {}
@@ -36,7 +42,9 @@ def add(figures: Mapping[str, float]) -> None:
     for name in ("figure", "measured", "promised", ""):
         table.add_column(name, justify="right" if name == "measured" else "left")
     for name, value in sorted(known.items()):
-        sign, bound = PROMISED.get(name, ("", None))
-        kept = "" if bound is None else "kept" if (value <= bound if sign == "≤" else value >= bound) else "MISSED"
-        table.add_row(name, f"{value:,.4g}", "" if bound is None else f"{sign} {bound:,g}", kept)
+        bound, verdict = "", ""
+        if name in PROMISED:
+            bound = "{} {:,g}".format(*PROMISED[name])
+            verdict = "kept" if kept(name, value) else "MISSED"
+        table.add_row(name, f"{value:,.4g}", bound, verdict)
     Console().print(table)

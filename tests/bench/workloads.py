@@ -1,32 +1,13 @@
 """What the locality benchmark computes: lazy xarray in, lazy xarray out. Run in the notebook's Python, as a user's is.
 
-Every workload takes one dataset of float32 ``t`` (time, y, x), or two of them, chunked along time alone.
+Every workload takes one dataset of `datasets.py`, or two of them, in chunks as stored, or (``UNCHUNKED``) not yet cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import xarray as xr
-
-ROWS, COLUMNS = 256, 512
-STEP_BYTES = ROWS * COLUMNS * 4
-
-
-def make(total_mib: int, chunk_mib: int, seed: float) -> xr.Dataset:
-    """Return a lazy dataset of ``total_mib`` MiB in chunks of ``chunk_mib`` MiB, daily from 1950: ``t`` in K."""
-    steps, per_chunk = total_mib * 2**20 // STEP_BYTES, chunk_mib * 2**20 // STEP_BYTES
-    day = xr.DataArray(
-        np.arange(steps, dtype="float32"),
-        dims="time",
-        coords={"time": xr.date_range("1950-01-01", periods=steps, freq="D")},
-    ).chunk(time=per_chunk)
-    y = xr.DataArray(np.linspace(-89, 89, ROWS, dtype="float32"), dims="y")
-    x = xr.DataArray(np.linspace(0, 359, COLUMNS, dtype="float32"), dims="x")
-    season = 10 * np.sin(day * np.float32(2 * np.pi / 365)) * np.sin(np.deg2rad(y))
-    weather = np.sin(day * np.float32(12.9898) + y * np.float32(78.233) + x * np.float32(seed))
-    return (np.float32(280) + season + weather).astype("float32").to_dataset(name="t")
 
 
 def mean(first: xr.Dataset) -> xr.DataArray:
@@ -41,7 +22,7 @@ def climatology(first: xr.Dataset) -> xr.DataArray:
 
 def series(first: xr.Dataset) -> xr.DataArray:
     """The time series of one point: all of each chunk is read for a few numbers."""
-    return first.t.isel(y=ROWS // 2, x=COLUMNS // 3)
+    return first.t.isel(y=first.sizes["y"] // 2, x=first.sizes["x"] // 3)
 
 
 def difference(first: xr.Dataset, second: xr.Dataset) -> xr.DataArray:
@@ -55,18 +36,27 @@ def rolling(first: xr.Dataset) -> xr.DataArray:
 
 
 def rechunk(first: xr.Dataset) -> xr.DataArray:
-    """From maps to time series: every chunk meets every other, and locality of reads cannot help."""
-    return first.t.chunk(time=-1, y=ROWS // 8).std("time").mean()
+    """From maps to time series, of half the data: every chunk meets every other, and locality of reads cannot help."""
+    half = first.t.isel(time=slice(first.sizes["time"] // 2))
+    return half.chunk(time=-1, y=first.sizes["y"] // 8).std("time").mean()
 
 
 def hot(first: xr.Dataset) -> xr.DataArray:
-    """One eighth of the chunks, read eight times over, each time a day further on."""
-    steps = first.sizes["time"]
-    plain = first.t
-    parts = [plain.isel(time=slice(day, steps // 8 - 8 + day)).mean() for day in range(8)]
-    return sum(parts[1:], parts[0])
+    """Eight bands of latitude, of the first eighth of the time: each band reads the same few objects anew."""
+    steps, band = first.sizes["time"] // 8, first.sizes["y"] // 8
+    chunk = {"time": first.t.encoding["preferred_chunks"]["time"]}
+    bands = [first.t.isel(time=slice(steps), y=slice(south, south + band)) for south in range(0, 8 * band, band)]
+    means = [values.chunk(chunk).mean() for values in bands]
+    return sum(means[1:], means[0])
+
+
+def slow(first: xr.Dataset) -> xr.DataArray:
+    """The mean of everything, while one of the storage hosts is slow."""
+    return mean(first)
 
 
 WORKLOADS: dict[str, Callable[..., xr.DataArray]] = {
-    work.__name__: work for work in (mean, climatology, series, difference, rolling, rechunk, hot)
+    work.__name__: work for work in (mean, climatology, series, difference, rolling, rechunk, hot, slow)
 }
+# Cut into tasks by the workload itself: what two tasks read is otherwise read once.
+UNCHUNKED = ("hot",)

@@ -38,15 +38,18 @@ class CellError(Exception):
 
 
 class Researcher:
-    """One researcher with a token of the hub's. Programs say JSON objects, one a line, and listen to lines."""
+    """One researcher with a token of the hub's, for ``seconds`` at most.
 
-    def __init__(self, facility: Facility, user: str):
-        self.facility, self.user = facility, user
+    Programs say JSON objects, one a line, and listen to lines.
+    """
+
+    def __init__(self, facility: Facility, user: str, seconds: int = SESSION_SECONDS):
+        self.facility, self.user, self._seconds = facility, user, seconds
         self._hub = HubSession(facility.hub, user)
 
     def __enter__(self) -> Researcher:
         self._hub.log_in(self.facility.password(self.user))
-        self._token_id, token = self._hub.token(SESSION_SECONDS)
+        self._token_id, token = self._hub.token(self._seconds)
         self._token_file = f"/run/test-token-{secrets.token_hex(4)}"
         self.facility.run("head1", "install", "-m", "0400", "/dev/stdin", self._token_file, given=token.encode())
         return self
@@ -79,7 +82,7 @@ class Researcher:
         command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}", f"--uid={self.user}"]
         command += [
             "--property=PrivateTmp=yes",
-            f"--property=RuntimeMaxSec={SESSION_SECONDS}",
+            f"--property=RuntimeMaxSec={self._seconds}",
             "--slice=notebooks.slice",
         ]
         command += [f"--property=LoadCredential=s3:/etc/appliance/s3/{self.user}"]

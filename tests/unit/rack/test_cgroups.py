@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from appliance.rack import cgroups
+
+PROJECT = Path(cgroups.__file__).parents[2]
 
 
 @pytest.fixture
@@ -54,3 +59,43 @@ def test_limits_are_told_in_the_words_of_both_versions() -> None:
     assert told["cpu.cfs_quota_us"] == "150000"
     assert told["cpu.max"] == "150000 100000"
     assert cgroups.limits(None, None) == {}
+
+
+@pytest.mark.parametrize("name", list(cgroups.FREEZING))
+def test_a_slow_machine_is_frozen_now_and_then_and_never_left_so(group: Path, name: str) -> None:
+    frozen, thawed = cgroups.FREEZING[name]
+    (group / name).write_text(thawed)
+    with cgroups.slowed("t9-s1", 0.5):
+        deadline = time.monotonic() + 30
+        for state in (frozen, thawed, frozen):
+            while (group / name).read_text() != state:
+                assert time.monotonic() < deadline
+    assert (group / name).read_text() == thawed
+
+
+def test_a_machine_thaws_when_who_slowed_it_is_killed(group: Path) -> None:
+    state = group / "freezer.state"
+    state.write_text("THAWED")
+    code = "import os, sys, time; from appliance.rack import cgroups; from pathlib import Path\n"
+    code += "cgroups.groups = lambda unit: [Path(sys.argv[1])]\n"
+    code += "with cgroups.slowed('t9-s1', 0.05):\n print(flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", code, str(group)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(PROJECT)}) as slowing:
+        assert slowing.stdout
+        slowing.stdout.readline()
+        deadline = time.monotonic() + 30
+        while state.read_text() != "FROZEN":
+            assert time.monotonic() < deadline
+        slowing.kill()
+    seen = time.monotonic()
+    while time.monotonic() < seen + 3 * cgroups.TURN:  # through several turns, in the last of which it stays thawed
+        if state.read_text() == "FROZEN":
+            seen = time.monotonic()
+            assert seen < deadline
+    assert state.read_text() == "THAWED"
+
+
+@pytest.mark.usefixtures("group")
+def test_a_machine_that_is_off_is_not_slowed() -> None:
+    with pytest.raises(FileNotFoundError, match="off"), cgroups.slowed("t9-s1", 0.5):
+        pass

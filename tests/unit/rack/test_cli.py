@@ -86,3 +86,12 @@ def test_limits_of_head_and_storage_machines_are_apart() -> None:
     assert [limited.memory_limit(machine) for machine in limited.machines()] == [None, 2**31]
     faults = Rack(memory_gib=0.01, head_memory_gib=0.01, cpus=0).faults()
     assert [fault.split()[0] for fault in faults] == ["--memory", "--head-memory", "--cpus"]
+
+
+@pytest.mark.parametrize(("share", "told"), [("fast", "float"), ("nan", "0.05"), ("0.01", "0.05 to 1"), ("0.5", "off")])
+def test_a_machine_is_not_made_slower_than_it_can_be(share: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.rack.cli._root", lambda: None)
+    Rack(name="t9", stores=1).save()
+    done = call("--name", "t9", "slow", "store1", share)
+    assert done.exit_code != 0
+    assert told in done.output
