@@ -72,13 +72,13 @@ demo: setup ## Build the facility on an emulated rack and run a researcher's ana
 # figures are worth more. All of them gather in build/bench/summary.json.
 bench-quick: setup ## Measure the most important figures, in some ten minutes
 	python tests/bench/placement.py
-	python tests/bench/scheduler.py --only memory --only cpu
+	python tests/bench/scheduler.py
 	python tests/bench/locality.py --quick
 
 bench: setup ## Measure every figure, in hours; what was measured of the table stands when it is called again
 	python tests/bench/placement.py
 	python tests/bench/read_path.py
-	python tests/bench/scheduler.py
+	python tests/bench/scheduler.py --full --runs 5
 	python tests/bench/worker_rate.py
 	python tests/bench/locality.py --continue
 

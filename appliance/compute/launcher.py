@@ -214,7 +214,6 @@ def properties(request: Mapping[str, Any], account: pwd.struct_passwd, config: M
         # One thread for each task: Dask runs as many tasks as there are cores.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "MALLOC_TRIM_THRESHOLD_": "65536",
     }
     return [
         *SANDBOX,
