@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import random
 import time
@@ -180,7 +181,7 @@ class Driven:
     Attributes:
         now: s of the time that is counted.
         arrival: CPU seconds that the scheduler needed for the last graph's arrival.
-        work: CPU seconds that it has needed since.
+        work: CPU seconds that it has needed since; without collections of garbage where not all tasks are run.
         reads: tasks that have read.
     """
 
@@ -195,6 +196,9 @@ class Driven:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sent: list[tuple[_Worker, dict[str, Any]]] = []
         self._random = random.Random(1)
+        self._garbage = 0.0  # CPU seconds that collections of garbage have taken
+        self._in_work = 0.0  # those of ``work`` among them
+        self._collecting = 0.0  # when the one that runs began
         scheduler.loop = _Loop(self, scheduler.loop)
         scheduler.clients[CLIENT] = ClientState(CLIENT)
         scheduler.client_comms[CLIENT] = _Mouth(lambda _: None)
@@ -239,20 +243,22 @@ class Driven:
 
     def ask(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> None:
         """Call the scheduler, and note what it cost."""
-        start = time.process_time()
+        start, garbage = time.process_time(), self._garbage
         call(*arguments, **named)
-        self._pack()
-        self.work += time.process_time() - start
-        self._post()
+        self._worked(start, garbage)
 
     def tell(self, handler: Callable[..., Any], worker: str, message: dict[str, Any]) -> None:
         """Let the scheduler get a worker's message."""
         frames = dumps([message])
-        start = time.process_time()
+        start, garbage = time.process_time(), self._garbage
         for unpacked in loads(frames, deserialize=False):
             handler(worker=worker, **unpacked)
+        self._worked(start, garbage)
+
+    def _worked(self, start: float, garbage: float) -> None:
         self._pack()
         self.work += time.process_time() - start
+        self._in_work += self._garbage - garbage
         self._post()
 
     def _pack(self) -> None:
@@ -284,7 +290,7 @@ class Driven:
         (key,) = flatten(expression.__dask_keys__())
         packed = Serialized(*serialize(to_serialize(expression), on_error="raise"))
         del expression
-        self.work, self.reads = 0.0, 0
+        self.work, self._in_work, self.reads = 0.0, 0.0, 0
         start = time.process_time()
         await self.scheduler.update_graph(
             client=CLIENT,
@@ -302,7 +308,7 @@ class Driven:
             if not self._events:
                 raise RuntimeError(f"nothing happens any more, and {len(self.scheduler.tasks)} tasks are left")
             self._step()
-        value, work = self.values.get(key), self.work
+        value, work = self.values.get(key), self.work - self._in_work
         self.ask(self.scheduler.client_releases_keys, keys=[key], client=CLIENT, stimulus_id="released")
         while self._events:
             self._step()
@@ -312,6 +318,13 @@ class Driven:
             raise RuntimeError(f"{len(self.scheduler.tasks)} tasks are left")
         self.values.clear()
         return value
+
+    def collects(self, phase: str, _: dict[str, int]) -> None:
+        """One of ``gc.callbacks``."""
+        if phase == "start":
+            self._collecting = time.process_time()
+        else:
+            self._garbage += time.process_time() - self._collecting
 
     def _step(self) -> None:
         self.now, _, what = heappop(self._events)
@@ -323,11 +336,13 @@ async def driven(*hosts: str) -> AsyncIterator[Driven]:
     """A scheduler with one modelled worker on each host."""
     async with Scheduler(port=0, host="127.0.0.1", dashboard_address=":0") as scheduler:
         made = Driven(scheduler)
+        gc.callbacks.append(made.collects)
         for host in hosts:
             await made.add_worker(host)
         try:
             yield made
         finally:
+            gc.callbacks.remove(made.collects)
             for connection in made.connections:
                 connection.cancel()
             scheduler.stream_comms.clear()

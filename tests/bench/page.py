@@ -61,7 +61,7 @@ NetCDF files hold 64 MiB of values each.
 
 UNMEASURED = """- Real disks, real cards, more than three storage hosts, several users at a time.
 - Compressed data: decoding costs all arms the same, and brings ratios nearer to 1.
-- Erasure-coded pools, Icechunk (not placed, see [researchers.md](researchers.md)), sharded arrays.
+- Erasure-coded pools, Icechunk, sharded arrays.
 """
 
 
@@ -83,7 +83,14 @@ def promised(figures: dict[str, float], cells: Sequence[Cell]) -> str:
         value = figures.get(figure)
         verdict = "not measured" if value is None else "kept" if kept(figure, value) else "**missed**"
         rows.append((f"`{figure}`", "–" if value is None else f"{value:,.4g}", f"{sign} {bound:,g}", verdict))
-    return table(("figure", "measured", "promised", ""), rows) + slow_cards(cells)
+    text = table(("figure", "measured", "promised", ""), rows)
+    if "balance_on_rack" in figures:
+        text += (
+            "\n`balance` is of six workers with two replicas and 1,200 chunks (`tests/bench/scheduler.py`). On the "
+            f"rack it is up to {figures['balance_on_rack']:.2f} (the worst of the reductions' medians): whoever is "
+            "quicker takes more, and which of three hosts on two cores that is changes from run to run.\n"
+        )
+    return text + slow_cards(cells)
 
 
 def slow_cards(cells: Sequence[Cell]) -> str:

@@ -101,15 +101,16 @@ def figures_of(*changed: Cell) -> dict[str, float]:
 
 def test_the_quick_places_give_every_figure_of_theirs() -> None:
     assert figures_of() == {
-        "wire_bytes_per_byte_read": 0.005, "wire_bytes_per_byte_read_stock": 0.3, "balance": 1.02, "local_share": 1.0,
-        "time_ratio_200mbit_mean": 0.5, "time_ratio_worst": 0.5, "netcdf_rate_ratio": 1.0,
+        "wire_bytes_per_byte_read": 0.005, "wire_bytes_per_byte_read_stock": 0.3, "balance_on_rack": 1.02,
+        "local_share": 1.0, "time_ratio_200mbit_mean": 0.5, "time_ratio_worst": 0.5, "netcdf_rate_ratio": 1.0,
     }  # fmt: skip
 
 
 def test_a_figure_is_the_worst_of_its_cells() -> None:
     worse = {"wire_bytes_per_byte_read": 0.2, "balance": 1.3, "local_share": 0.8}
     found = figures_of(cell("ours", Place("series", "none", 8), [1.0], **worse))
-    assert {key: found[key] for key in worse} == worse
+    names = {"wire_bytes_per_byte_read": 0.2, "balance_on_rack": 1.3, "local_share": 0.8}
+    assert {key: found[key] for key in names} == names
     elsewhere = [cell(arm, Place("rechunk", "1gbit", 1, "netcdf"), [s]) for arm, s in (("ours", 3.0), ("stock", 2.0))]
     assert figures_of(*elsewhere)["time_ratio_worst"] == 1.5
     assert figures_of(cell("ours", Place("mean", "200mbit", 8), [1.0]))["time_ratio_worst"] == 0.5
@@ -117,12 +118,12 @@ def test_a_figure_is_the_worst_of_its_cells() -> None:
 
 def test_figures_of_the_reductions_are_of_zarr_in_8_mib() -> None:
     found = figures_of(cell("ours", Place("mean", "none", 32), [1.0], balance=1.3))
-    assert found["balance"] == 1.02
+    assert found["balance_on_rack"] == 1.02
     found = figures_of(cell("ours", Place("mean", "none", 8, "netcdf"), [1.25], balance=1.3))
-    assert (found["balance"], found["netcdf_rate_ratio"]) == (1.02, 0.8)
+    assert (found["balance_on_rack"], found["netcdf_rate_ratio"]) == (1.02, 0.8)
 
 
 def test_cells_of_one_arm_give_no_comparison() -> None:
     found = table.figures([cell("ours", Place("mean", "200mbit", 8), [1.0])])
-    assert set(found) == {"wire_bytes_per_byte_read", "balance", "local_share"}
+    assert set(found) == {"wire_bytes_per_byte_read", "balance_on_rack", "local_share"}
     assert table.figures([]) == {}
