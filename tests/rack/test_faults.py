@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -154,6 +155,20 @@ def mean_while(
     return said["result"], sent / said["bytes"]
 
 
+def start_again(facility: Facility, services: tuple[str, ...]) -> None:
+    """Start the placement services, and wait until every machine's balancer has found them."""
+    for host in services:
+        on(facility, host, f"systemctl start {SERVICE}")
+    for host in ("head1", *STORES):
+        until(partial(is_answered, facility, host))
+
+
+def is_answered(facility: Facility, host: str) -> bool:
+    """Whether a placement service answers at a machine's own address."""
+    asked = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:7483/healthz || true"
+    return on(facility, host, asked) == "200"
+
+
 def healthy(facility: Facility) -> bool:
     try:
         groups = json.loads(ceph(facility, "pg stat --format json"))["pg_summary"]
@@ -186,8 +201,7 @@ def test_stopped_placement_services_change_nothing(
     try:
         result, wire = mean_while(facility, alice, stop)
     finally:
-        for host in services:
-            on(facility, host, f"systemctl start {SERVICE}")
+        start_again(facility, services)
     assert result == undisturbed
     assert wire < LOCAL  # the map that there was goes on being used
 
@@ -212,7 +226,8 @@ def handed_out(facility: Facility, services: tuple[str, ...], document: bytes) -
         yield replace
     finally:
         for host in services:
-            on(facility, host, f"systemctl stop {unit}; rm -f {file}; systemctl start {SERVICE}")
+            on(facility, host, f"systemctl stop {unit}; rm -f {file}")
+        start_again(facility, services)
 
 
 def wrong(cluster_map: dict[str, Any], epoch: int) -> bytes:
