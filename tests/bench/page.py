@@ -162,7 +162,7 @@ def worker(measured: dict[str, Any] | None) -> str:
     by = {row["layer"]: row for row in rows}
     # rados_bench_16 is another way to read, not a layer below.
     steps = sorted((row for row in rows if row["more_ms"] is not None), key=lambda row: -row["more_ms"])
-    whole, base, plain, obstore = (by[layer] for layer in ("tasks", "rados_bench_1", "balancer", "obstore"))
+    whole, base = by["tasks"], by["rados_bench_1"]
     most = "; ".join(f"{row['what']}: {row['more_ms']:+.1f} ms" for row in steps[:3])
 
     def cells(row: dict[str, Any]) -> list[str]:
@@ -177,10 +177,8 @@ def worker(measured: dict[str, Any] | None) -> str:
         + table((*head, "of `rados bench`"), map(cells, rows))
         + f"\nTasks reach {whole['of_rados_bench']:.2f} of `rados bench` with one request under way (promised: 0.8, or "
         f"this account): {whole['ms_per_chunk']:.1f} ms a chunk instead of {base['ms_per_chunk']:.1f} ms. Most of the "
-        f"difference: {most}. A reader that throws the bytes away uses one small buffer again and again. One that "
-        f"keeps them has the kernel map new memory for each chunk ({obstore['faults']:,.0f} page faults in obstore, "
-        f"{plain['faults']:,.0f} without it) and copies them: from the pieces that came to one whole, and from there "
-        "to Python's bytes.\n"
+        f"difference: {most}. A reader that keeps the bytes copies them: from the pieces that came to one whole, from "
+        "there to Python's bytes, and from these to an array.\n"
     )
 
 
