@@ -12,7 +12,7 @@ from typing import Any
 
 from appliance.compute import counters, drawing
 from appliance.compute.graph import Reads, Source, UnknownReadError, source_of
-from appliance.compute.places import WHOLE_BYTES
+from appliance.compute.places import OBJECT_BYTES
 
 COLUMNS, ROWS = 64, 48  # cells of a picture at most: some 300 KB of SVG
 BATCH = 2**16  # chunks placed at a time
@@ -234,7 +234,7 @@ def _placing(source: Source, placement: Any) -> Callable[[list[Coordinates]], li
         held = iter(counters.ranges().hosts_of_ranges(source.bucket, there))
         return [(None, 0) if one is None else (tuple(host for host, _ in next(held)), one[2]) for one in wanted]
 
-    return by_name if references is None and size <= WHOLE_BYTES else by_range
+    return by_name if references is None and size <= OBJECT_BYTES else by_range
 
 
 def _workers(client: Any, placement: Any) -> Counter[str] | None:

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 from obstore.store import S3Store
 
+from appliance.compute.places import OBJECT_BYTES
+
 if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import RetryConfig, S3Credential
 
-# One stored object is one RADOS object up to this size (rgw_max_chunk_size and rgw_obj_stripe_size of role ceph_rgw),
-# and so is each part of a multipart upload.
-OBJECT_BYTES = 64 * 2**20
 PARTS_AT_ONCE = 4  # parts that wait in memory and on the way
 # The name of the host whose gateway answered. haproxy (role s3_endpoint) says it as user metadata
 # ("x-amz-meta-appliance-served-by"), which is the one kind of header that obstore hands on.

@@ -22,7 +22,9 @@ MAP_RETRY = 10.0  # s to leave a map service alone that did not answer within it
 # What one task reads: arrays, and of which objects in their buckets (key, offset, length in bytes).
 Objects = list[tuple["Source", tuple[str, int, int]]]
 Held = list[tuple[tuple[str, ...], int]]  # addresses, and the bytes that each of them holds
-WHOLE_BYTES = 64 * 2**20  # an object of an array up to this size is one RADOS object (role ceph_rgw)
+# One stored object is one RADOS object up to this size (rgw_max_chunk_size and rgw_obj_stripe_size of role ceph_rgw),
+# and so is each part of a multipart upload.
+OBJECT_BYTES = 64 * 2**20
 
 
 class Placement(Protocol):
@@ -237,7 +239,7 @@ class Places:
         parts: defaultdict[str, dict[tuple[str, int, int], None]] = defaultdict(dict)
         for objects in reads:
             for source, part in objects:
-                one = part[2] <= WHOLE_BYTES and source.is_whole(part[0])
+                one = part[2] <= OBJECT_BYTES and source.is_whole(part[0])
                 (whole if one else parts)[source.bucket][part] = None
         self.buckets.update(whole, parts)
         holders: dict[tuple[str, tuple[str, int, int]], Held] = {}

@@ -16,7 +16,8 @@ from s3fs import S3FileSystem
 
 from appliance.compute import objects
 from appliance.compute.counters import counter
-from appliance.compute.objects import OBJECT_BYTES, Access, Unchanged
+from appliance.compute.objects import Access, Unchanged
+from appliance.compute.places import OBJECT_BYTES
 
 SERVED_BY = f"x-amz-meta-{objects.SERVED_BY}"
 PLACE_AND_KEYS = ("endpoint_url", "key", "secret", "token", "username", "password")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from appliance.compute import objects
-from appliance.compute.objects import OBJECT_BYTES, Access
+from appliance.compute.objects import Access
+from appliance.compute.places import OBJECT_BYTES
 from appliance.data import DataError
 
 PARTS_MAX = 10_000  # S3's limit on the parts of one upload

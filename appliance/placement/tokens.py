@@ -20,9 +20,8 @@ from appliance.placement.signature import Keys, headers_with, signature, stamped
 HOST = "placement.appliance.internal"
 PATH = "/"
 SCHEME = "Appliance-S3"
-LIFETIME = (
-    900.0  # seconds; the gateway takes no signature that is older (RGW_AUTH_GRACE, rgw_common.h), or so much newer
-)
+# Seconds; the gateway takes no signature that is older, or so much newer (RGW_AUTH_GRACE, rgw_common.h).
+LIFETIME = 900.0
 RENEW = 300.0  # seconds after which a caller makes a new one: clocks may differ by the rest
 # Nothing that could end a header's line or part, or begin another part of the signature.
 _TEXT = re.compile(

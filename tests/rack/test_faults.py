@@ -21,7 +21,7 @@ from appliance.demo.facility import Facility, FacilityError
 from appliance.demo.wire import CardWatch
 
 STORES = ("store1", "store2", "store3")
-CHUNKS, CHUNK_BYTES = 288, 2**19
+CHUNKS = 288  # of half a MiB
 # A scheduler looks at the map every few seconds, and a client keeps what it has for five: the mean takes some 20 s.
 TASK_SECONDS = 0.2
 SERVICE = "appliance-placement.service"

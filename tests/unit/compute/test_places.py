@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from appliance.compute.places import WHOLE_BYTES, Atlas, Objects, Places, weigh
+from appliance.compute.places import OBJECT_BYTES, Atlas, Objects, Places, weigh
 from appliance.placement import UnknownPlace
 
 ONE, OTHER, FILES = (
@@ -79,7 +79,7 @@ def test_parts_of_files_are_placed_by_range_and_not_by_name() -> None:
     reads: dict[str, Objects] = {
         "first": [(FILES, ("x.nc", 0, 10))],
         "across": [(FILES, ("x.nc", 7, 5))],
-        "large": [(ONE, ("ab", 0, WHOLE_BYTES + 1))],  # more than one RADOS object: its name tells of its head alone
+        "large": [(ONE, ("ab", 0, OBJECT_BYTES + 1))],  # more than one RADOS object: its name tells of its head alone
         "two": [(FILES, ("x.nc", 0, 10)), (ONE, BC)],
         "own": [(FILES, BC)],  # an object of a repository, beside the files that it refers to
     }

@@ -19,8 +19,9 @@ from s3_endpoint import S3Endpoint
 
 from appliance.compute import objects
 from appliance.compute.counters import ReadCounter, counter
+from appliance.compute.places import OBJECT_BYTES
 from appliance.compute.reads import build
-from appliance.compute.s3 import OBJECT_BYTES, LocalS3FileSystem
+from appliance.compute.s3 import LocalS3FileSystem
 
 
 def clients(endpoint: S3Endpoint, method: str) -> set[str]:

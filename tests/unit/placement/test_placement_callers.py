@@ -1,10 +1,8 @@
 """Only users of the facility get answers: from a client's keys over the service to the gateway, over real sockets."""
 
-import asyncio
 import http.client
 import json
 import logging
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from gateway_users import GatewayUsers
 from recorded_objects import FixedMap
+from served import served
 
 from appliance.placement import MapClient, PlacementUnavailable
 from appliance.placement import callers as callers_room
@@ -221,24 +220,8 @@ def test_a_token_is_used_for_a_while_then_made_anew_from_the_keys_there_are(cloc
 def url(gateway: GatewayUsers) -> Iterator[str]:
     """A service with a map, which asks the gateway who its callers are."""
     service = Service(FixedMap(), Layouts(Reader(None), {}), Callers(gateway.endpoint))  # type: ignore[arg-type]
-    loop, ready, port = asyncio.new_event_loop(), threading.Event(), []
-
-    async def start() -> None:
-        server = service.application().listen(0, "127.0.0.1")
-        port.append(next(iter(server._sockets.values())).getsockname()[1])
-        ready.set()
-
-    def run() -> None:
-        loop.run_until_complete(start())
-        loop.run_forever()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    ready.wait()
-    yield f"http://127.0.0.1:{port[0]}"
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with served(service) as url:
+        yield url
 
 
 def answered(url: str, method: str, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:

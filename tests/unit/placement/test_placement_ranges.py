@@ -1,8 +1,6 @@
 """Ranges of bytes from a researcher's process to the hosts: client, service, reader and gateway, over real sockets."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 from gateway_users import Everyone
 from recorded_objects import RECORDED, RULES, FixedMap, Storage, recorded_map
+from served import served
 
 from appliance.placement import Heads, MapClient, PlacementUnavailable, Ranges
 from appliance.placement.exchange import Answer
@@ -32,25 +31,9 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 @pytest.fixture
 def url(storage: Storage) -> Iterator[str]:
     service = Service(FixedMap(), Layouts(Reader(storage.path, timeout=5), RULES), Everyone())
-    loop, ready, port = asyncio.new_event_loop(), threading.Event(), []
-
-    async def start() -> None:
-        server = service.application().listen(0, "127.0.0.1")
-        port.append(next(iter(server._sockets.values())).getsockname()[1])
-        ready.set()
-
-    def run() -> None:
-        loop.run_until_complete(start())
-        loop.run_forever()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    ready.wait()
-    yield f"http://127.0.0.1:{port[0]}"
+    with served(service) as url:
+        yield url
     service.layouts.reader.close()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
 
 
 @pytest.fixture
