@@ -11,6 +11,7 @@ from ansible.module_utils.ceph_cli import CephError, Cluster
 DOCUMENTATION = r"""
 module: ceph_osds_up
 short_description: Wait until the cluster says that OSDs are up
+description: Asks the monitors once a second, where the admin key is.
 options:
   ids: {description: Numbers of the OSDs., type: list, elements: int, required: true}
   timeout: {description: Seconds to wait., type: int, default: 120}
@@ -29,7 +30,7 @@ waited:
 
 
 def main() -> None:
-    """Entry point."""
+    """Ask the monitors once a second until all OSDs are up; after ``timeout`` seconds fail and name the missing."""
     module = AnsibleModule(
         argument_spec={
             "ids": {"type": "list", "elements": "int", "required": True},

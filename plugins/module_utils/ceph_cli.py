@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+ADMIN_KEYRING = "/etc/ceph/ceph.client.admin.keyring"
+BOOTSTRAP_KEYRING = "/var/lib/ceph/bootstrap-osd/ceph.keyring"
 Run = Callable[..., tuple[int, str, str]]
 Command = Mapping[str, Any]
 
@@ -14,8 +16,8 @@ Command = Mapping[str, Any]
 INTERPRETER = "/usr/bin/python3"
 ASK = """
 import json, sys, rados
-wait, commands = json.load(sys.stdin)
-cluster = rados.Rados(conffile="/etc/ceph/ceph.conf", name="client.admin")
+wait, name, keyring, commands = json.load(sys.stdin)
+cluster = rados.Rados(conffile="/etc/ceph/ceph.conf", name=name, conf={"keyring": keyring})
 cluster.connect(timeout=wait)
 answers = []
 for command in commands:
@@ -36,12 +38,14 @@ class Cluster:
 
     ``run`` is ``AnsibleModule.run_command``: an argument list and the text for standard input, which gives the
     exit status, the output and the error output. ``wait`` is how many seconds the monitors may take to answer:
-    monitors that have just started elect first.
+    monitors that have just started elect first. ``entity`` asks, with the key in the file ``keyring``.
     """
 
-    def __init__(self, run: Run, wait: int = 60) -> None:
+    def __init__(self, run: Run, wait: int = 60, entity: str = "client.admin", keyring: str = ADMIN_KEYRING) -> None:
         self._run = run
         self._wait = wait
+        self._entity = entity
+        self._keyring = keyring
 
     def ask(self, prefix: str, **arguments: Any) -> Any:
         """Give the monitors one command and return its answer from JSON; raises CephError."""
@@ -54,7 +58,8 @@ class Cluster:
         """
         if not commands:
             return []
-        status, out, err = self._run([INTERPRETER, "-c", ASK], data=json.dumps([self._wait, list(commands)]))
+        question = json.dumps([self._wait, self._entity, self._keyring, list(commands)])
+        status, out, err = self._run([INTERPRETER, "-c", ASK], data=question)
         if status != 0:
             last = (err.strip().splitlines() or ["(nothing)"])[-1]
             raise CephError(f"the monitors could not be asked within {self._wait} s: {last}")
@@ -74,6 +79,11 @@ class Cluster:
         return json.loads(out)
 
 
+def bootstrap_cluster(run: Run) -> Cluster:
+    """The cluster as machines with OSDs may ask it, without the admin key: they list OSDs, and purge new ones."""
+    return Cluster(run, entity="client.bootstrap-osd", keyring=BOOTSTRAP_KEYRING)
+
+
 def flat_caps(caps: Mapping[str, str]) -> list[str]:
-    """Capabilities as the monitors want them: service, capability, service, capability, …"""
+    """Capabilities as the monitors want them: each service, in order of name, and then what it may do."""
     return [word for service in sorted(caps) for word in (service, caps[service])]

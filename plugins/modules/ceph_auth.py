@@ -45,7 +45,7 @@ def work_needed(
 
 
 def main() -> None:
-    """Entry point."""
+    """Make identities that are missing, set capabilities that differ, and return the keys of all that are wanted."""
     module = AnsibleModule(
         argument_spec={"entities": {"type": "dict", "required": True}},
         supports_check_mode=True,

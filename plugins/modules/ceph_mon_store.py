@@ -61,7 +61,7 @@ def addresses(members: Mapping[str, str]) -> list[str]:
 
 
 def main() -> None:
-    """Entry point."""
+    """Make the store as the account ceph. A whole store is left alone, anything else in its place is refused."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -26,7 +26,7 @@ EXAMPLES = r"""
 - name: Give every OSD a memory target
   ceph_config:
     settings:
-      osd: {osd_memory_target: 4294967296}
+      osd: {osd_max_backfills: 1}
 """
 RETURN = r"""
 sections:
@@ -68,7 +68,7 @@ def changed_sections(before: Settings, after: Settings) -> list[str]:
 
 
 def main() -> None:
-    """Entry point."""
+    """Set the values that differ; a section counts as changed if the monitors then hold something else in it."""
     module = AnsibleModule(
         argument_spec={"settings": {"type": "dict", "required": True}},
         supports_check_mode=True,

@@ -128,7 +128,7 @@ def make_pools(cluster: Cluster, module: AnsibleModule) -> tuple[list[str], list
 
 
 def main() -> None:
-    """Entry point."""
+    """Make or correct the pools, and warn of those whose number of placement groups does not fit any more."""
     module = AnsibleModule(
         argument_spec={
             "pools": {"type": "list", "elements": "dict", "required": True},
