@@ -22,7 +22,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 CPU_PERIOD_US = 100_000
 LIMITING = ("memory", "cpu", "cpuacct", "pids", "blkio", "cpuset", "freezer")
 UNIFIED_LIMITING = ("memory", "cpu", "cpuset", "pids", "io")
-KEEPER, MACHINE = "keeper", "machine"
+SUPERVISOR, MACHINE = "supervisor", "machine"
 REBOOT_CODE = 133  # nspawn started with --keep-unit leaves it to its starter to start it again
 # Both nspawn and the machine's systemd have to be told to accept the old hierarchy.
 LEGACY_ENVIRONMENT = {"SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE": "1", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"}
@@ -62,12 +62,12 @@ def folder_name(unit: str) -> str:
 def make(unit: str, memory: int | None, cpus: float | None) -> None:
     """Make the machine's cgroups in every hierarchy, with its limits: ``memory`` in bytes, ``cpus`` in processors.
 
-    The limits are on the group around both: the keeper's, which starts the machine again when it reboots, and the
+    The limits are on the group around both: the supervisor's, which starts the machine again when it reboots, and the
     machine's own. The unified tree allows processes in groups without children only, hence two.
     """
     for hierarchy in hierarchies():
         group = hierarchy / folder_name(unit)
-        for made in (group, group / KEEPER, group / MACHINE):
+        for made in (group, group / SUPERVISOR, group / MACHINE):
             _hand_down(made.parent)
             made.mkdir(exist_ok=True)
             for setting in ("cpuset.cpus", "cpuset.mems"):
@@ -125,19 +125,19 @@ def slowed(unit: str, share: float) -> Iterator[None]:
         yield
 
 
-def keeper(unit: str, command: Sequence[str]) -> list[str]:
+def supervisor(unit: str, command: Sequence[str]) -> list[str]:
     """Return the command that runs ``command`` (nspawn's) in the machine's cgroups, anew each time it reboots.
 
     A shell: it stays for as long as the machine runs, and takes next to nothing.
     """
     joined = [
         " ".join(shlex.quote(str(hierarchy / folder_name(unit) / part / "cgroup.procs")) for hierarchy in hierarchies())
-        for part in (KEEPER, MACHINE)
+        for part in (SUPERVISOR, MACHINE)
     ]
     join = "for group in {}; do echo $$ >$group || exit 1; done"
     start = f'{join.format(joined[1])}; exec "$@"'
     loop = f'sh -c {shlex.quote(start)} rack-machine "$@"; code=$?; [ $code -eq {REBOOT_CODE} ] || exit $code'
-    return ["sh", "-c", f"{join.format(joined[0])}; while :; do {loop}; done", "rack-keeper", *command]
+    return ["sh", "-c", f"{join.format(joined[0])}; while :; do {loop}; done", "rack-supervisor", *command]
 
 
 def init_script() -> str:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from appliance.rack import cgroups, network, tree
-from appliance.rack.model import Rack, state_dir
+from appliance.rack.model import Rack, RackError, state_dir
 from appliance.rack.shell import succeeds
 
 # Program -> Debian package that brings it.
@@ -31,6 +31,16 @@ DISK_GIB = 3
 MACHINE_MEMORY_GIB = 1
 
 
+def refuse(faults: list[str]) -> None:
+    """End the command where there are faults.
+
+    Raises:
+        RackError: there are; the message names them all.
+    """
+    if faults:
+        raise RackError("that cannot be, nothing was changed:\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+
 def faults(rack: Rack) -> list[str]:
     """Return what is wrong with the caller, the wanted shape or the host's programs, before the host is looked at."""
     if os.geteuid() != 0:
@@ -44,9 +54,30 @@ def faults(rack: Rack) -> list[str]:
     return found
 
 
-def host_faults(rack: Rack, starting: int) -> list[str]:
-    """Return what keeps ``starting`` machines of ``rack`` from starting on this host; its programs must be there."""
-    return [*_network_faults(rack), *_space_faults(rack, starting), *_kernel_faults()]
+def host_faults(rack: Rack, starting: int, disk_gib: int | None = None) -> list[str]:
+    """Return what keeps ``starting`` machines of ``rack`` from starting on this host; its programs must be there.
+
+    ``disk_gib`` is what they take of the host's disk, by default what bare machines come to with every role on them.
+    """
+    if disk_gib is None:
+        disk_gib = starting * (MACHINE_DISK_GIB + rack.disks * min(DISK_GIB, rack.disk_gib))
+    return [
+        *_network_faults(rack),
+        *disk_faults(state_dir(rack.name), disk_gib, f"{starting} machines"),
+        *_tree_faults(rack),
+        *_memory_faults(starting),
+        *_kernel_faults(),
+    ]
+
+
+def disk_faults(path: Path, needed: int, what: str) -> list[str]:
+    """Return a fault where there is no room at ``path`` for the ``needed`` GiB that ``what`` takes."""
+    folder = _nearest(path)
+    free = shutil.disk_usage(folder).free >> 30
+    if free >= needed:
+        return []
+    told = f"disk at {folder}: {free} GiB free, {what} take up to {needed}"
+    return [f"{told}; free some (`appliance rack forget`), or set APPLIANCE_STATE"]
 
 
 def _network_faults(rack: Rack) -> list[str]:
@@ -72,27 +103,21 @@ def _network_faults(rack: Rack) -> list[str]:
     return found
 
 
-def _space_faults(rack: Rack, machines: int) -> list[str]:
-    found = []
-    needed = machines * (MACHINE_DISK_GIB + rack.disks * min(DISK_GIB, rack.disk_gib))
-    folder = _nearest(state_dir(rack.name))
-    free = shutil.disk_usage(folder).free >> 30
-    if free < needed:
-        found.append(
-            f"disk at {folder}: {free} GiB free, {machines} machines take up to {needed}; "
-            "free some, or set APPLIANCE_STATE"
-        )
-    if not tree.path(rack.suite).exists():
-        cache = _nearest(tree.path(rack.suite))
-        if shutil.disk_usage(cache).free >> 30 < 1:
-            found.append(f"disk at {cache}: under 1 GiB free for the machines' tree; free some, or set APPLIANCE_CACHE")
+def _tree_faults(rack: Rack) -> list[str]:
+    if rack.tree or tree.path(rack.suite).exists():
+        return []
+    cache = _nearest(tree.path(rack.suite))
+    if shutil.disk_usage(cache).free >> 30 >= 1:
+        return []
+    return [f"disk at {cache}: under 1 GiB free for the machines' tree; free some, or set APPLIANCE_CACHE"]
+
+
+def _memory_faults(machines: int) -> list[str]:
     memory = {line.split(":")[0]: line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines()}
     available = int(memory["MemAvailable"]) >> 20
-    if available < machines * MACHINE_MEMORY_GIB:
-        found.append(
-            f"memory: {available} GiB available for {machines} machines of 1 GiB; end something, or fewer --stores"
-        )
-    return found
+    if available >= machines * MACHINE_MEMORY_GIB:
+        return []
+    return [f"memory: {available} GiB available for {machines} machines of 1 GiB; end something, or fewer --stores"]
 
 
 def _kernel_faults() -> list[str]:

@@ -9,12 +9,12 @@ import os
 import stat
 from pathlib import Path
 
-from appliance.rack.model import Machine
+from appliance.rack.model import LOCKS, Machine
 from appliance.rack.shell import run
 
 LOOP_MAJOR = 7
 LOOP_CTL_REMOVE = 0x4C81
-LOCK = Path("/run/lock/appliance-rack-disks.lock")
+LOCK = LOCKS / "appliance-rack-disks.lock"
 
 
 def attached(folder: Path) -> dict[Path, str]:

@@ -10,16 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
-from appliance.rack import cgroups, checks, disks, machine, network, tree
-from appliance.rack.model import Machine, Rack, RackError, check_name, load, state_dir
+from appliance.rack import cgroups, checks, disks, machine, network, saved, tree
+from appliance.rack.model import LOCKS, Machine, Rack, RackError, check_name, load, state_dir
 from appliance.rack.shell import mount_points, run, succeeds
 
 SSH_PATIENCE = 30
 SLOWEST = 0.05  # slower, and Ceph takes the machine for dead
-LOCKS = Path("/run/lock")
 Say = Callable[[str], None]
 
 
@@ -32,7 +30,7 @@ def up(rack: Rack, mirror: str | None, say: Say) -> bool:
     Raises:
         RackError: something keeps it from starting (all of it is named), or a rack of this name has another shape.
     """
-    _refuse(checks.faults(rack))
+    checks.refuse(checks.faults(rack))
     with only_one(rack.name):
         standing = load(rack.name)
         if standing is not None and standing.ready:
@@ -41,39 +39,59 @@ def up(rack: Rack, mirror: str | None, say: Say) -> bool:
             off = [each for each in rack.machines() if machine.leader(each) is None]
             if not off:
                 return False
-            _refuse(checks.host_faults(rack, len(off)))
-            rack = replace(rack, tree=standing.tree)
+            checks.refuse(checks.host_faults(rack, len(off)))
+            rack = replace(rack, tree=standing.tree, layers=standing.layers)
         else:
-            _refuse(checks.host_faults(rack, rack.stores + 1))
+            checks.refuse(checks.host_faults(rack, rack.stores + 1))
             say("clearing leftovers")
-            _remove(rack.name)
+            remove(rack.name)
             if not tree.path(rack.suite).exists():
                 say("making the machines' tree (about a minute, once)")
             rack = replace(rack, tree=str(tree.make(rack.suite, mirror)))
             rack.save()
-        _start(rack, say)
+        start(rack, say)
     return True
 
 
-def _refuse(faults: list[str]) -> None:
-    if faults:
-        raise RackError("the rack cannot be so, nothing was changed:\n" + "\n".join(f"  - {fault}" for fault in faults))
+def start(rack: Rack, say: Say, prepare: Callable[[Machine], None] | None = None) -> None:
+    """Start what of the rack does not run, and write down that it stands. Only under `only_one`.
 
+    ``prepare`` is called for each machine before it starts; a machine need not wait for another's.
 
-def _start(rack: Rack, say: Say) -> None:
-    """Start what of the rack does not run, and write down that it stands."""
+    Raises:
+        RackError: a machine does not boot.
+    """
+
+    def switch_on(each: Machine) -> None:
+        if prepare is not None:
+            prepare(each)
+        machine.power_on(rack, each)
+
     _make_keys(rack)
     # A user of this host may have the number of a researcher of the rack, and is somebody else.
     (rack.folder / "machines").mkdir(mode=0o700, exist_ok=True)
     network.make_bridge(rack)
     say("booting the machines")
     with ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(lambda m: machine.power_on(rack, m), rack.machines()))
-    _write_ssh(rack)
-    say("waiting for ssh")
-    for each in rack.machines():
-        wait_for_ssh(rack, each)
+        list(pool.map(switch_on, rack.machines()))
+        _write_ssh(rack)
+        say("waiting for ssh")
+        list(pool.map(lambda each: wait_for_ssh(rack, each), rack.machines()))
     replace(rack, ready=True).save()
+
+
+def stop(rack: Rack) -> None:
+    """Shut all machines down in order, the head first, and let go of their files. Only under `only_one`.
+
+    Raises:
+        RackError: something on the host uses a machine's files.
+    """
+    head, *stores = rack.machines()
+    machine.power_off(head)
+    with ThreadPoolExecutor(max_workers=len(stores)) as pool:
+        list(pool.map(machine.power_off, stores))
+    for each in (head, *stores):
+        machine.release(each)
 
 
 def _differences(standing: Rack, wanted: Rack) -> str:
@@ -109,10 +127,17 @@ def down(name: str) -> None:
         RackError: something of it cannot be removed.
     """
     with only_one(name):
-        _remove(name)
+        remove(name)
+        with saved.only_one():
+            saved.collect()
 
 
-def _remove(name: str) -> None:
+def remove(name: str) -> None:
+    """Remove what there is of the rack called ``name``. Only under `only_one`.
+
+    Raises:
+        RackError: something of it cannot be removed.
+    """
     folder = state_dir(name)
     with contextlib.suppress(RackError):
         # A record that cannot be read names no subnet to hang up on; all else is found without it.
@@ -162,7 +187,7 @@ def set_speed(rack: Rack, rate: str | None) -> None:
         RackError: ``rate`` is no rate, or another command is changing the rack.
     """
     changed = replace(rack, nic=rate)
-    _refuse(changed.faults())
+    checks.refuse(changed.faults())
     with only_one(rack.name):
         for each in rack.machines():
             network.set_speed(each, rate)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from appliance.rack import cgroups, disks, network, tree
-from appliance.rack.model import Machine, Rack, RackError
+from appliance.rack.model import Machine, Rack, RackError, layer_dir
 from appliance.rack.shell import mount_points, run, succeeds
 
 BOOT_PATIENCE = 60
@@ -80,16 +80,22 @@ def power_on(rack: Rack, machine: Machine) -> None:
         "--capability=CAP_NET_ADMIN", f"--kill-signal={HALT_SIGNAL}", "--console=read-only", "--link-journal=no",
         "--resolv-conf=off", "--timezone=off", *(f"--bind={device}" for device in devices),
     ]  # fmt: skip
-    environment = dict(os.environ)
+    # The same of the settings of its own network, which it may change as a machine of metal may.
+    environment = os.environ | {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
     if cgroups.legacy():
         environment |= cgroups.LEGACY_ENVIRONMENT
         command.append("--setenv=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
     command.append(INIT)
-    keeper = cgroups.keeper(machine.unit, command)
+    supervisor = cgroups.supervisor(machine.unit, command)
     with _console(machine).open("wb") as console:
         # A session of its own: the machine outlives the shell that started it.
         started = subprocess.Popen(
-            keeper, stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=environment, start_new_session=True
+            supervisor,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            env=environment,
+            start_new_session=True,
         )
     _write(_pid_file(machine), f"{started.pid}\n")
     _wait(machine, started)
@@ -147,28 +153,40 @@ def remove(machine: Machine) -> None:
     """End the machine and remove its mounts, loop devices, cgroups and files."""
     pull_plug(machine)
     network.remove_card(machine)
-    disks.detach(machine.folder)
-    for _ in range(20):
-        if machine.root not in mount_points():
-            break
-        if not succeeds("umount", str(machine.root)):
-            time.sleep(0.1)
-    if machine.root in mount_points():
-        raise RackError(f"{machine.root} is still mounted and busy; end what uses it, then call `down` again")
+    release(machine)
     with contextlib.suppress(OSError):
         (NSPAWN_RUN / machine.unit).rmdir()
     if machine.folder.exists():
         shutil.rmtree(machine.folder)
 
 
+def release(machine: Machine) -> None:
+    """Detach the disks of a machine that is off and unmount its root, so that its files hold all that it wrote.
+
+    Raises:
+        RackError: something uses the root.
+    """
+    disks.detach(machine.folder)
+    for _ in range(20):
+        if machine.root not in mount_points():
+            return
+        if not succeeds("umount", str(machine.root)):
+            time.sleep(0.1)
+    if machine.root in mount_points():
+        raise RackError(f"{machine.root} is still mounted and busy; end what uses it, and try again")
+
+
 def _mount(rack: Rack, machine: Machine) -> None:
     if machine.root in mount_points():
         return
-    upper, work = machine.folder / "upper", machine.folder / "work"
-    for folder in (upper, work, machine.root):
+    work = machine.folder / "work"
+    for folder in (machine.upper, work, machine.root):
         folder.mkdir(parents=True, exist_ok=True)
-    layers = f"lowerdir={rack.tree or tree.path(rack.suite)},upperdir={upper},workdir={work}"
-    run("mount", "-t", "overlay", "overlay", "-o", layers, str(machine.root))
+    # A machine that was added later is in no earlier layer.
+    lower = [path for layer in rack.layers if (path := layer_dir(layer) / machine.name).is_dir()]
+    joined = ":".join(str(path) for path in (*lower, rack.tree or tree.path(rack.suite)))
+    folders = f"lowerdir={joined},upperdir={machine.upper},workdir={work}"
+    run("mount", "-t", "overlay", "overlay", "-o", folders, str(machine.root))
 
 
 def _write(path: Path, text: str) -> None:

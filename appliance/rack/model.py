@@ -18,6 +18,7 @@ STORE_OFFSET = 21
 MAX_STORES = 40
 MIN_MEMORY_GIB = 0.25
 MIN_CPUS = 0.1
+LOCKS = Path("/run/lock")
 
 
 class RackError(Exception):
@@ -29,9 +30,19 @@ def cache_dir() -> Path:
     return Path(os.environ.get("APPLIANCE_CACHE", "/var/cache/appliance"))
 
 
+def state_root() -> Path:
+    """Return the folder of all racks, of those that were saved, and of the layers that both lie on."""
+    return Path(os.environ.get("APPLIANCE_STATE", "/var/lib/appliance"))
+
+
 def state_dir(name: str) -> Path:
     """Return the folder of the rack called ``name``: disks, machines' own files, keys."""
-    return Path(os.environ.get("APPLIANCE_STATE", "/var/lib/appliance")) / "racks" / name
+    return state_root() / "racks" / name
+
+
+def layer_dir(layer: str) -> Path:
+    """Return the folder of a layer: what machines had of their own when they were saved, a folder each."""
+    return state_root() / "layers" / layer
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,11 @@ class Machine:
         return self.folder / "root"
 
     @property
+    def upper(self) -> Path:
+        """What the machine has of its own in that file system: the uppermost layer of the overlay."""
+        return self.folder / "upper"
+
+    @property
     def network_namespace(self) -> Path:
         """The file that holds the machine's network namespace, so that its card outlives reboots and power cuts."""
         return self.folder / "netns"
@@ -89,6 +105,8 @@ class Rack:
     cpus: float | None = None
     # The tree that the machines' file systems lie on: a later version of this program may make another one.
     tree: str = field(default="", compare=False)
+    # Layers of saved racks between that tree and the machines' own files, the uppermost first.
+    layers: tuple[str, ...] = field(default=(), compare=False)
     ready: bool = field(default=False, compare=False)
 
     def faults(self) -> list[str]:
@@ -173,6 +191,11 @@ class Rack:
                 return machine
         raise RackError(f"machine {name!r}: the rack has {', '.join(m.name for m in self.machines())}")
 
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Rack:
+        """Return the rack that `asdict` and JSON made ``stored`` of; raises `TypeError` where it is none."""
+        return cls(**{**stored, "layers": tuple(stored.get("layers", ()))})
+
     def save(self) -> None:
         """Write the shape, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -200,8 +223,7 @@ def load(name: str) -> Rack | None:
     check_name(name)
     path = state_dir(name) / "rack.json"
     try:
-        stored: dict[str, Any] = json.loads(path.read_text())
-        return Rack(**stored)
+        return Rack.from_json(json.loads(path.read_text()))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:

@@ -49,17 +49,18 @@ def rack() -> Iterator[None]:
 class TestStandingRack:
     def test_machines_are_separate_hosts_run_by_systemd(self) -> None:
         for name in ("head1", "store1", "store2"):
-            done = on(name, "hostname; cat /proc/1/comm; systemctl is-system-running; cat /etc/machine-id")
-            words = done.stdout.split()
-            assert words[:3] == [name, "systemd", "running"], done
+            done = on(name, "hostname; cat /proc/1/comm; systemctl --failed --plain --no-legend")
+            assert done.stdout.splitlines() == [name, "systemd"], done
+            assert on(name, "systemctl is-system-running").stdout == "running\n"
         assert len({on(name, "cat /etc/machine-id").stdout for name in ("head1", "store1", "store2")}) == 3
 
     def test_a_unit_over_its_memory_limit_is_killed(self) -> None:
-        limited = f"systemd-run -q --wait -p MemoryMax={{}} -p MemorySwapMax=0 --unit probe-{{}} {FILL.format(300)}"
-        assert on("store1", limited.format("100M", "small")).returncode != 0
+        limits = "--property=MemoryMax={} --property=MemorySwapMax=0"
+        limited = f"systemd-run -q --wait --collect --unit=probe-{{}} {limits} {FILL.format(300)}"
+        assert on("store1", limited.format("small", "100M")).returncode != 0
         # On cgroup v1 systemd is not told that it was for memory; that it was not otherwise shows the run below.
         assert "status=9/KILL" in on("store1", "journalctl -u probe-small").stdout
-        assert on("store1", limited.format("600M", "large")).returncode == 0
+        assert on("store1", limited.format("large", "600M")).returncode == 0
 
     def test_a_machine_over_its_memory_limit_is_held_and_lives_on(self) -> None:
         assert on("store1", FILL.format(1200)).returncode != 0
@@ -107,8 +108,8 @@ class TestStandingRack:
         assert network.card_bytes(existing(NAME))["store2"].received > crossed.received
         assert "rate 200Mbit" in on("store2", "tc qdisc show dev host0").stdout
         assert on("store2", f"head -c 1 /dev/disk/by-id/{NAME}-store2-disk1").returncode == 0
-        assert on("store2", f"systemd-run -q --wait -p MemoryMax=100M {FILL.format(300)}").returncode != 0
-        assert on("store2", f"systemd-run -q --wait {FILL.format(300)}").returncode == 0
+        assert on("store2", f"systemd-run -q --wait --collect -p MemoryMax=100M {FILL.format(300)}").returncode != 0
+        assert on("store2", f"systemd-run -q --wait --collect {FILL.format(300)}").returncode == 0
 
     def test_cards_are_as_slow_as_asked_in_both_directions(self) -> None:
         megabytes = 10
@@ -152,11 +153,11 @@ class TestStandingRack:
 
     def test_up_again_changes_nothing(self) -> None:
         before = json.loads(appliance_rack("status", "--json").stdout)
-        again = appliance_rack("up", *SHAPE, "--stores", "2")
+        again = appliance_rack("up", *SHAPE, "--stores", str(existing(NAME).stores))
         assert again.returncode == 0
         assert "nothing was changed" in again.stdout
         after = json.loads(appliance_rack("status", "--json").stdout)
-        assert [row["running"] for row in before] == [row["running"] for row in after] == [True] * 3
+        assert [row["running"] for row in before] == [row["running"] for row in after] == [True] * len(before)
 
     def test_another_shape_is_refused(self) -> None:
         done = appliance_rack("up", "--subnet", "10.91.0.0/24", "--stores", "1")
@@ -172,12 +173,14 @@ class TestStandingRack:
 
     def test_a_storage_machine_is_added_while_the_others_run(self) -> None:
         booted = on("store1", "cat /proc/sys/kernel/random/boot_id").stdout
-        grown = appliance_rack("up", *SHAPE, "--stores", "3")
+        standing = json.loads(appliance_rack("inventory").stdout)["storage"]["hosts"]
+        added = f"store{len(standing) + 1}"
+        grown = appliance_rack("up", *SHAPE, "--stores", str(len(standing) + 1))
         assert grown.returncode == 0, grown.stderr
-        assert on("store3", "hostname").stdout == "store3\n"
+        assert on(added, "hostname").stdout == f"{added}\n"
         assert on("store1", "cat /proc/sys/kernel/random/boot_id").stdout == booted
         inventory = json.loads(appliance_rack("inventory").stdout)
-        assert inventory["storage"]["hosts"] == ["store1", "store2", "store3"]
+        assert inventory["storage"]["hosts"] == [*standing, added]
 
     def test_a_subnet_that_is_taken_is_refused_before_anything_starts(self) -> None:
         done = appliance_rack("up", "--subnet", "10.91.0.0/24", name="t2")
