@@ -1,3 +1,1 @@
 """A data-centric cluster appliance: computing happens on the machine that holds the data."""
-
-__version__ = "0.1.0"

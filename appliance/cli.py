@@ -6,8 +6,6 @@ import importlib
 
 import click
 
-import appliance
-
 # Verb -> where its command lives. Rooms are imported only when their verb is called: a worker's environment holds
 # no Ansible and the control host no hub, and both have this command.
 VERBS = {
@@ -17,13 +15,14 @@ VERBS = {
     "placement": "appliance.placement.cli:placement",
     "preflight": "appliance.preflight.cli:preflight",
     "rack": "appliance.rack.cli:rack",
-    "secrets": "appliance.secrets:secrets",
+    "release": "appliance.release.cli:release",
+    "secrets": "appliance.inventory_secrets:secrets",
     "simulate": "appliance.simulate.cli:simulate",
     "where": "appliance.placement.cli:where",
 }
 
 
-class LazyVerbs(click.Group):
+class _LazyVerbs(click.Group):
     """A group that imports a verb's room on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -57,8 +56,8 @@ def _unavailable(verb: str, error: ModuleNotFoundError) -> click.Command:
     return stub
 
 
-@click.group(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(appliance.__version__)
+@click.group(cls=_LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="appliance")
 def main() -> None:
     """Run computing on the machines that hold the data: the operator's and maintainer's commands."""
 

@@ -1,7 +1,6 @@
-"""The Dask side of the facility: where tasks run, what workers read, and how clusters start.
+"""The Dask side of the facility: where tasks run, what workers read, and what is shown of it.
 
-Modules import what they need and no more: the launcher runs on the system's standard library alone, the gateway's
-backend without Dask's array parts, the worker's counters without Jupyter.
+Modules import what they need and no more: a scheduler without work needs none of Dask's array parts.
 """
 
 from __future__ import annotations
@@ -9,14 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from appliance.compute.chunkmap import ChunkMap
-    from appliance.compute.reads import ReadReport
+    from distributed import Client
+
+    from appliance.compute.reporting.chunk_picture import ChunkMap
+    from appliance.compute.reporting.report import ReadReport
 
 __all__ = ["chunk_map", "report"]
 
 
-def report(client: Any = None) -> ReadReport:
-    """Count the reads of a cluster's workers so far: how many were local, and where.
+def report(client: Client | None = None) -> ReadReport:
+    """Return the reads of a cluster's workers so far: how many were local, and where.
 
     Args:
         client: a ``distributed.Client``; by default the one that Dask uses at the moment.
@@ -24,13 +25,13 @@ def report(client: Any = None) -> ReadReport:
     Raises:
         ValueError: there is no client, or its cluster does not count reads.
     """
-    from appliance.compute.gather import collect
+    from appliance.compute.reporting.collect import collect
 
     return collect(client)
 
 
-def chunk_map(data: Any, client: Any = None) -> ChunkMap:
-    """Show where the chunks of a variable lie: a picture of them, coloured by host, with a legend.
+def chunk_map(data: Any, client: Client | None = None) -> ChunkMap:
+    """Return where the chunks of a variable lie: shown as a picture of them, coloured by host, with a legend.
 
     Args:
         data: an ``xarray.DataArray`` opened from S3 (Zarr, or a virtual dataset), a dataset of one variable, or a Dask
@@ -42,6 +43,6 @@ def chunk_map(data: Any, client: Any = None) -> ChunkMap:
             to be had here.
         appliance.placement.PlacementUnavailable: the placement service does not answer.
     """
-    from appliance.compute.chunkmap import chunk_map
+    from appliance.compute.reporting.chunk_map import chunk_map
 
     return chunk_map(data, client)

@@ -10,13 +10,13 @@ import importlib
 from typing import Any
 
 # Where each is. VirtualiZarr, Icechunk and h5py take half a second to import, which `appliance data put` need not pay.
-_HOMES = {"Shardwise": "shards", "upload": "transfer", "virtual_store": "stores", "virtualize": "virtual"}
+_HOMES = {"Shardwise": "xarray_engine", "upload": "transfer", "virtual_store": "stores", "virtualize": "virtual"}
 
 __all__ = ["DataError", "Shardwise", "upload", "virtual_store", "virtualize"]  # by __getattr__
 
 
 class DataError(ValueError):
-    """Files or addresses with which this cannot be done; the message names them, and the way out."""
+    """Files with which this cannot be done; the message names them, and the way out."""
 
 
 def __getattr__(name: str) -> Any:

@@ -145,8 +145,8 @@ def joined(opened: Sequence[tuple[str, xr.Dataset]], dim: str) -> xr.Dataset:
     """One virtual dataset of several, after ``check_joinable``."""
     if len(opened) == 1:
         return opened[0][1]
-    whole: xr.Dataset = xr.concat(
-        [dataset for _, dataset in opened],
+    dataset: xr.Dataset = xr.concat(
+        [each for _, each in opened],
         dim=dim,
         data_vars="minimal",
         coords="minimal",
@@ -155,5 +155,5 @@ def joined(opened: Sequence[tuple[str, xr.Dataset]], dim: str) -> xr.Dataset:
         combine_attrs="drop_conflicts",
     )
     for name, variable in opened[0][1].variables.items():
-        whole[name].encoding = dict(variable.encoding)
-    return whole
+        dataset[name].encoding = dict(variable.encoding)
+    return dataset

@@ -12,10 +12,10 @@ from urllib.parse import unquote
 
 import fsspec
 
-from appliance.compute.objects import own_access
+from appliance.compute.reading.objects import own_access
 from appliance.data import DataError, manifests
 from appliance.data.references import ArrayReferences, Part
-from appliance.data.transfer import place_of
+from appliance.placement.model.s3_address import S3Address
 
 
 class Session:
@@ -26,8 +26,8 @@ class Session:
 
     def __init__(self, url: str, snapshot: str):
         repository = opened(url)
-        self._bucket, prefix = place_of(url)
-        self._folder = f"s3://{self._bucket}/{prefix.strip('/')}"
+        address = S3Address.parse(url)
+        self._folder = str(S3Address(address.bucket, address.key.strip("/")))
         containers = repository.config.virtual_chunk_containers or {}
         # The longest prefix counts, as in Icechunk.
         self._containers = sorted(containers.values(), key=lambda container: -len(container.url_prefix))
@@ -66,7 +66,7 @@ class Session:
         except UnicodeDecodeError:
             return None
         if (
-            not url.startswith("s3://")
+            S3Address.find(url) is None
             or any(part in (".", "..") for part in url.split("/"))
             or set("?#") & {*location}
         ):
@@ -99,14 +99,25 @@ def opened(url: str) -> Any:
     return icechunk.Repository.open(where, authorize_virtual_chunk_access=keys(prefixes))
 
 
+def named(url: str) -> S3Address:
+    """Return the address of something in a bucket.
+
+    Raises:
+        AddressError: the text is no address on S3.
+        DataError: it names a bucket only.
+    """
+    address = S3Address.parse(url)
+    if not address.key.strip("/"):
+        raise DataError(f"{url!r} names a bucket only: write {address}/NAME")
+    return address
+
+
 def storage(url: str) -> Any:
-    """Icechunk's storage at an address. Raises ``DataError`` for one that names a bucket only."""
+    """Return Icechunk's storage at an address; raises as ``named``."""
     import icechunk
 
-    bucket, prefix = place_of(url)
-    if not prefix.strip("/"):
-        raise DataError(f"{url!r} names a bucket only: write s3://{bucket}/NAME")
-    return icechunk.s3_storage(bucket=bucket, prefix=prefix.strip("/"), from_env=True, **client())
+    address = named(url)
+    return icechunk.s3_storage(bucket=address.bucket, prefix=address.key.strip("/"), from_env=True, **client())
 
 
 def client() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import threading
 from collections.abc import AsyncGenerator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,7 +30,7 @@ from appliance.data.repositories import Session
 logger = logging.getLogger("distributed.appliance.data")
 
 STORES = 16  # snapshots that a process remembers
-LOADS = 4  # manifests on the way at a time
+LOADS = 4  # manifests on the way to a process at a time
 WAIT = 5.0  # s that a scheduler waits for the references of an array; when they come later, the next graph has them
 
 
@@ -51,7 +52,6 @@ class SnapshotStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not fol
         self.url, self.snapshot = url, snapshot
         self._opening, self._loading = threading.Lock(), threading.Lock()
         self._session: Session | None = None
-        self._threads = ThreadPoolExecutor(LOADS, thread_name_prefix="icechunk-references")
         self._loads: dict[str, Future[ArrayReferences | None]] = {}
         self._late = self._said = False
 
@@ -88,7 +88,7 @@ class SnapshotStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not fol
     def _load(self, path: str) -> Future[ArrayReferences | None]:
         with self._loading:
             if path not in self._loads:
-                self._loads[path] = self._threads.submit(self._loaded, path)
+                self._loads[path] = _loaders().submit(self._loaded, path)
             return self._loads[path]
 
     def _loaded(self, path: str) -> ArrayReferences | None:
@@ -102,8 +102,10 @@ class SnapshotStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not fol
                     self._loads.pop(path, None)
             if not self._said:
                 self._said = True
+                # As text: a record that a handler keeps would keep the error, its frames and so this store.
+                said = repr(error)
                 logger.warning(
-                    "Chunks of %s are read by Icechunk itself, neither near the data nor counted: %r", self.url, error
+                    "Chunks of %s are read by Icechunk itself, neither near the data nor counted: %s", self.url, said
                 )
             return None
         finally:
@@ -199,3 +201,12 @@ def _part(byte_range: Any, length: int) -> tuple[int, int]:
 @functools.cache
 def _files() -> Any:
     return fsspec.filesystem("s3", asynchronous=True)
+
+
+@functools.cache
+def _loaders() -> ThreadPoolExecutor:
+    """The threads that load references, for all snapshots of this process: a store's own would live as long as it."""
+    return ThreadPoolExecutor(LOADS, thread_name_prefix="icechunk-references")
+
+
+os.register_at_fork(after_in_child=_loaders.cache_clear)  # a child has none of its parent's threads

@@ -16,7 +16,7 @@ from zarr.storage import FsspecStore
 from appliance.data import DataError
 from appliance.data.repositories import client, keys, opened, storage
 from appliance.data.snapshots import SnapshotStore, snapshot_store
-from appliance.data.transfer import place_of
+from appliance.placement.model.s3_address import S3Address
 
 BRANCH = "main"
 REFERENCES = ".json"  # how the name of kerchunk's references ends
@@ -32,11 +32,11 @@ def write_icechunk(dataset: xr.Dataset, target: str, buckets: Sequence[str]) -> 
     config = icechunk.RepositoryConfig.default()
     for bucket in buckets:
         store = icechunk.s3_store(**client(), s3_compatible=True)
-        config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(f"s3://{bucket}/", store))
+        config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(f"{S3Address(bucket)}/", store))
     where = storage(target)
     if icechunk.Repository.exists(where):
         raise DataError(f"{target}: there is an Icechunk repository already: name another place, or delete it first")
-    authorized = keys([f"s3://{bucket}/" for bucket in buckets])
+    authorized = keys([f"{S3Address(bucket)}/" for bucket in buckets])
     try:
         repository = icechunk.Repository.create(where, config, authorize_virtual_chunk_access=authorized)
     except icechunk.IcechunkError as error:
@@ -65,7 +65,7 @@ def virtual_store(url: str) -> Any:
 
 
 def _references(url: str) -> FsspecStore:
-    place_of(url)
+    S3Address.parse(url)
     if not fsspec.filesystem("s3").exists(url):
         raise DataError(f"{url}: there are no references; `appliance data virtualize` makes them")
     files = fsspec.filesystem("reference", fo=url, remote_options={"asynchronous": True}, asynchronous=True)

@@ -1,4 +1,4 @@
-"""Files to S3 as they are: one part = one RADOS object, so that each 64 MiB of a file lie together on one place."""
+"""Files to S3 as they are: one part is one RADOS object, so that each part of a file lies in one place."""
 
 from __future__ import annotations
 
@@ -6,29 +6,20 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from appliance.compute import objects
-from appliance.compute.objects import Access
-from appliance.compute.places import OBJECT_BYTES
+from appliance.compute.reading import objects, placement_access
+from appliance.compute.reading.objects import S3Access
 from appliance.data import DataError
+from appliance.placement.model.s3_address import S3Address
 
 PARTS_MAX = 10_000  # S3's limit on the parts of one upload
 PIECE_BYTES = 8 * 2**20  # of a file handed on at once, so that a progress bar moves
-
-
-def place_of(url: str) -> tuple[str, str]:
-    """Bucket and key or prefix of ``s3://bucket/…``. Raises ``DataError`` for anything else."""
-    scheme, separator, rest = url.partition("://")
-    bucket, _, key = rest.partition("/")
-    if scheme != "s3" or not separator or not bucket:
-        raise DataError(f"{url!r} is no address on S3: write s3://BUCKET/NAME")
-    return bucket, key
 
 
 def upload(
     files: Sequence[Path | str],
     url: str,
     progress: Callable[[Path, int], None] = lambda _file, _bytes: None,
-    part_bytes: int = OBJECT_BYTES,
+    part_bytes: int | None = None,
 ) -> list[str]:
     """Put local files below an address, each under its own name.
 
@@ -36,24 +27,26 @@ def upload(
         files: local files; two with the same name would overwrite each other and are refused.
         url: ``s3://bucket/prefix``.
         progress: called with a file and how many more of its bytes have been handed to S3.
-        part_bytes: size of a part. 64 MiB is what RGW keeps as one RADOS object.
+        part_bytes: size of a part; by default what RGW keeps as one RADOS object, as the placement map says.
 
     Returns:
         the addresses, in the order of ``files``. Each is complete: S3 has acknowledged all parts.
 
     Raises:
+        AddressError: ``url`` is no address on S3.
         DataError: a file is missing, is no file, or is too large; nothing was uploaded.
         OSError: S3 cannot be reached, or refuses. Files before the one that is named have arrived.
     """
-    bucket, prefix = place_of(url)
-    prefix = prefix.strip("/")
+    address = S3Address.parse(url)
+    bucket, prefix = address.bucket, address.key.strip("/")
     paths = [Path(file) for file in files]
+    part_bytes = placement_access.part_bytes() if part_bytes is None else part_bytes
     _check(paths, part_bytes)
     keys = [f"{prefix}/{path.name}" if prefix else path.name for path in paths]
     access = objects.own_access()
     for path, key in zip(paths, keys, strict=True):
         asyncio.run(_put(bucket, key, path, access, part_bytes, progress))
-    return [f"s3://{bucket}/{key}" for key in keys]
+    return [str(S3Address(bucket, key)) for key in keys]
 
 
 def _check(paths: list[Path], part_bytes: int) -> None:
@@ -73,7 +66,7 @@ def _check(paths: list[Path], part_bytes: int) -> None:
 
 
 async def _put(
-    bucket: str, key: str, path: Path, access: Access, part_bytes: int, progress: Callable[[Path, int], None]
+    bucket: str, key: str, path: Path, access: S3Access, part_bytes: int, progress: Callable[[Path, int], None]
 ) -> None:
     if path.stat().st_size <= part_bytes:
         await objects.write(bucket, key, path.read_bytes(), access, part_bytes)

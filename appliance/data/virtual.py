@@ -14,12 +14,13 @@ import fsspec
 import xarray as xr
 from fsspec.implementations.reference import ReferenceFileSystem
 
-from appliance.compute import objects
+from appliance.compute.reading import objects
 from appliance.data import DataError
+from appliance.data.contiguous import cut
 from appliance.data.files import check_joinable, joined, parser_of, sorted_by
+from appliance.data.repositories import named
 from appliance.data.stores import REFERENCES, write_icechunk
-from appliance.data.transfer import place_of
-from appliance.data.whole import cut
+from appliance.placement.model.s3_address import S3Address
 
 FORMATS = ("kerchunk", "icechunk")
 
@@ -52,9 +53,7 @@ def virtualize(
     """
     if format not in FORMATS:
         raise DataError(f"format {format!r} is unknown: choose one of {', '.join(FORMATS)}")
-    bucket, key = place_of(target)
-    if not key.strip("/"):
-        raise DataError(f"{target!r} names a bucket only: write s3://{bucket}/NAME")
+    named(target)
     if format == "kerchunk":
         target = target if target.endswith(REFERENCES) else f"{target.rstrip('/')}{REFERENCES}"
         if fsspec.filesystem("s3").exists(target):
@@ -68,7 +67,7 @@ def virtualize(
         check_joinable(opened, dim)
     dataset = joined(opened, dim)
     if format == "icechunk":
-        return write_icechunk(dataset, target, sorted({place_of(url)[0] for url in urls}))
+        return write_icechunk(dataset, target, sorted(buckets_of(urls)))
     references = dataset.vz.to_kerchunk(format="dict")
     references["refs"][".zmetadata"] = consolidated(references["refs"])
     fsspec.filesystem("s3").pipe_file(target, json.dumps(references, separators=(",", ":")).encode())
@@ -88,14 +87,21 @@ def expand(patterns: Sequence[str]) -> list[str]:
     files = fsspec.filesystem("s3")
     found: dict[str, None] = {}
     for pattern in patterns:
-        place_of(pattern)
-        matching = [f"s3://{name}" for name in files.glob(pattern)] if any(c in pattern for c in "*?[") else [pattern]
+        S3Address.parse(pattern)
+        matching = [pattern]
+        if any(c in pattern for c in "*?["):
+            matching = [files.unstrip_protocol(name) for name in files.glob(pattern)]
         if not matching:
             raise DataError(
                 f"{pattern}: no object has such a name; `fsspec.filesystem('s3').ls(…)` lists what is there"
             )
         found |= dict.fromkeys(matching)
     return list(found)
+
+
+def buckets_of(urls: Sequence[str]) -> set[str]:
+    """Return the buckets of addresses."""
+    return {S3Address.parse(url).bucket for url in urls}
 
 
 def open_all(
@@ -107,7 +113,7 @@ def open_all(
 
     access = objects.own_access()
     registry = ObjectStoreRegistry(
-        {f"s3://{bucket}": objects.store(bucket, access) for bucket in {place_of(url)[0] for url in urls}}
+        {str(S3Address(bucket)): objects.store(bucket, access) for bucket in buckets_of(urls)}
     )
     files = fsspec.filesystem("s3")
     several, loadable = len(urls) > 1, None

@@ -66,7 +66,7 @@ class Researcher:
     """One researcher at one browser window of their own."""
 
     def __init__(self, browser: Browser, hub: str, user: str) -> None:
-        """``hub`` is the hub's address without a path, such as ``http://10.77.0.11:8000``."""
+        """``hub`` is the hub's address without a path, such as ``http://HEAD:PORT``."""
         self.hub = hub.rstrip("/")
         self.user = user
         self.context = browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
@@ -197,7 +197,7 @@ class Researcher:
             self.page.set_viewport_size(VIEWPORT)  # type: ignore[arg-type]
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the window and forget its log-in; the researcher's server runs on."""
         self.context.close()
 
     def _choose(self, menu: str, command: str) -> None:

@@ -28,7 +28,7 @@ REAL_DATA = PROJECT.parent / "shared" / "data"
 FAULTS = (BrowserError, ComparisonError, FacilityError, RackError, WireError, site.CommandFailed)
 
 
-class Refusals(click.Group):
+class _Refusals(click.Group):
     """A group whose commands end the room's own errors as a message and exit code 1, not as a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
@@ -38,7 +38,7 @@ class Refusals(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=Refusals, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Refusals, context_settings={"help_option_names": ["-h", "--help"]})
 def demo() -> None:
     """Build the facility on an emulated rack and run a researcher's analysis on it."""
 
@@ -122,7 +122,7 @@ def _appliance(facility: Facility, out: Path, *words: str) -> None:
 
 
 def _site(facility: Facility, out: Path, title: str) -> site.Play:
-    command = ["ansible-playbook", "-i", str(facility.inventory), "site.yml"]
+    command = ["ansible-playbook", "site.yml"]  # on the inventory that the environment names
     with _step(title) as say:
         return site.play(command, out / f"{title.replace(' ', '-')}.log", facility.environment, say, PROJECT)
 

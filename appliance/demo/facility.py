@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shlex
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from appliance import secrets
+import jinja2
+import yaml  # type: ignore[import-untyped]
+
+from appliance import inventory_secrets
 from appliance.rack import lifecycle
 from appliance.rack.model import Rack, existing
 
-HUB_PORT = 8000
 PROJECT = Path(__file__).resolve().parents[2]
+# Names a further inventory, such as tests/rack/other_ports.yml, whose variables come after those of the rack's.
+LAYER_VARIABLE = "APPLIANCE_INVENTORY_LAYER"
 
 
 class FacilityError(RuntimeError):
@@ -27,10 +33,14 @@ class FacilityError(RuntimeError):
 
 @dataclass(frozen=True)
 class Facility:
-    """A converged rack, by its name, and the inventory that it was converged with."""
+    """A converged rack, by its name, and the inventory that it was converged with.
+
+    ``layer`` is a further inventory whose variables come after those of ``inventory``, or empty.
+    """
 
     rack_name: str = "rack"
     inventory: Path = PROJECT / "inventories" / "rack"
+    layer: str = field(default_factory=lambda: os.environ.get(LAYER_VARIABLE, ""))
 
     @cached_property
     def rack(self) -> Rack:
@@ -40,7 +50,20 @@ class Facility:
     @property
     def hub(self) -> str:
         """The address that researchers type."""
-        return f"http://{self.rack.machine('head1').address}:{HUB_PORT}"
+        return f"http://{self.rack.machine('head1').address}:{self.facts['jupyterhub_public_port']}"
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """What the roles know about the site: variables of role site_facts, as the inventory sets them."""
+        command = ["ansible-inventory", "--host", "head1"]
+        environment = self.environment | {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
+        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise FacilityError(f"{' '.join(command)}: {done.stderr.strip()}")
+        told = json.loads(done.stdout)
+        defaults = yaml.safe_load((PROJECT / "roles/site_facts/defaults/main.yml").read_text(encoding="utf-8"))
+        facts = {name: told.get(name, value) for name, value in defaults.items()}
+        return {name: _evaluated(value, facts) for name, value in facts.items()}
 
     @property
     def cards(self) -> dict[str, str]:
@@ -66,13 +89,14 @@ class Facility:
             "PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}",
             "APPLIANCE_RACK": self.rack_name,
             "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+            "ANSIBLE_INVENTORY": ",".join(str(source) for source in (self.inventory, self.layer) if source),
         }
 
     def password(self, user: str) -> str:
         """Return a researcher's password from the vault; raises `FacilityError` where it holds none."""
         try:
-            known = secrets.read(self.secrets, self.vault_password.read_text(encoding="ascii").strip())
-        except (OSError, secrets.SecretsError) as error:
+            known = inventory_secrets.read(self.secrets, self.vault_password.read_text(encoding="ascii").strip())
+        except (OSError, inventory_secrets.SecretsError) as error:
             raise FacilityError(f"{error}; `appliance secrets {self.inventory}` makes what is missing") from error
         passwords: dict[str, str] = known.get("accounts_passwords", {})
         if user not in passwords:
@@ -115,3 +139,13 @@ class Facility:
         bundle = self.run("head1", "tar", "-C", f"/home/{user}/{folder}", "-cf", "-", ".")
         with tarfile.open(fileobj=io.BytesIO(bundle)) as archive:
             archive.extractall(target, filter="data")
+
+
+def _evaluated(value: object, facts: Mapping[str, Any]) -> object:
+    """Return a fact that is made of others as Ansible would: an expression of their names, or a list of such."""
+    if isinstance(value, list):
+        return [_evaluated(item, facts) for item in value]
+    if not isinstance(value, str) or "{{" not in value:
+        return value
+    # The gateway is on the head: an inventory of the rack has no other machine for it.
+    return jinja2.Environment().from_string(value).render(facts, groups={"gateway": ["head1"]})  # noqa: S701  (no HTML)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,8 +33,16 @@ class CardWatch:
     the control host sends to a machine (a browser's questions, an operator's playbook) is not in that sum.
     """
 
-    def __init__(self, cards: Mapping[str, str], period: float = 0.1, root: Path = SYSTEM_CARDS) -> None:
+    def __init__(
+        self,
+        cards: Mapping[str, str],
+        period: float = 0.1,
+        root: Path = SYSTEM_CARDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """``cards`` maps machines to the host's ends of their cards, ``period`` is the time between two looks in s.
+
+        ``clock`` gives the seconds since 1970.
 
         Raises:
             WireError: a card is not there.
@@ -43,7 +51,7 @@ class CardWatch:
         missing = [f"{machine}: {path.parent.name}" for machine, path in self._counters.items() if not path.is_dir()]
         if missing:
             raise WireError(f"no such network card on this host: {', '.join(missing)}. Is the rack up?")
-        self._period = period
+        self._period, self._clock = period, clock
         self._looks: list[tuple[float, dict[str, Traffic]]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="card-watch", daemon=True)
@@ -85,7 +93,7 @@ class CardWatch:
             self._look()
 
     def _look(self) -> None:
-        self._looks.append((time.time(), {machine: _read(path) for machine, path in self._counters.items()}))
+        self._looks.append((self._clock(), {machine: _read(path) for machine, path in self._counters.items()}))
 
 
 def _read(statistics: Path) -> Traffic:

@@ -33,7 +33,7 @@ class Environment:
 
 
 def store(depot: Depot) -> Store:
-    """The depot's wheels."""
+    """The depot's wheels, with the file that keeps what was read of them."""
     return Store(depot.wheels, depot.root / "wheels.json")
 
 
@@ -118,6 +118,7 @@ def take_in(depot: Depot, name: str, key: str, store_path: str) -> list[str]:
     """Sign what a builder left in the depot's ``incoming`` directory, serve it, and record the environment.
 
     Args:
+        depot: that the builder copied its binary cache into.
         name: of the environment.
         key: that it was built for, as `describe` gave it.
         store_path: that the builder printed.

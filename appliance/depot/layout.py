@@ -24,32 +24,37 @@ class Depot:
 
     @classmethod
     def default(cls) -> Depot:
+        """The depot of this host, in `cache_root`."""
         return cls(cache_root() / "depot")
 
     @property
     def run(self) -> Path:
-        """nginx's configuration, pid and logs."""
+        """The directory of nginx's configuration, pid and logs."""
         return self.root / "nginx"
 
     @property
     def config(self) -> Path:
+        """What nginx runs with: `appliance.depot.server.up` writes it once nginx has found it good."""
         return self.run / "nginx.conf"
 
     @property
     def pid_file(self) -> Path:
+        """Holds the process id of nginx's master. It outlives a crash, so ask `appliance.depot.server.running_pid`."""
         return self.run / "nginx.pid"
 
     @property
     def access_log(self) -> Path:
+        """One JSON object a line for each request since nginx came up; `appliance.depot.traffic` reads it."""
         return self.run / "access.log"
 
     @property
     def error_log(self) -> Path:
+        """What nginx says of its own faults, from warnings on, as text."""
         return self.run / "error.log"
 
     @property
     def debian(self) -> Path:
-        """nginx's cache of Debian mirrors, by hashed names."""
+        """The cache that nginx keeps of Debian mirrors, by hashed names."""
         return self.root / "debian"
 
     @property
@@ -79,10 +84,12 @@ class Depot:
 
     @property
     def signing_key(self) -> Path:
+        """The private key, as Nix writes keys (``NAME:base64``), with mode 0600; never served."""
         return self.root / "signing.key"
 
     @property
     def public_key(self) -> Path:
+        """The key that machines trust, as nix.conf's trusted-public-keys wants it."""
         return self.root / "signing.pub"
 
 
@@ -109,11 +116,14 @@ class Project:
 
     @property
     def expression(self) -> Path:
+        """The Nix expression that builds each environment from its manifest."""
         return self.root / "environments" / "environment.nix"
 
     @property
     def build_lock(self) -> Path:
+        """The lock of the one wheel that the expression itself uses, the same for each environment."""
         return self.root / "environments" / "build.lock"
 
     def lock(self, environment: str) -> Path:
+        """The lock of the packages of ``environment``, one of `ENVIRONMENTS`; `appliance.depot.locks` reads it."""
         return self.root / "environments" / environment / "requirements.lock"

@@ -6,19 +6,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
 from appliance.depot.errors import DepotError
 
-_REQUIREMENT = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+_-]+)\s*(?:;.*)?$")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
-def normalise(name: str) -> str:
-    """A package's name as the packaging standard compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 @dataclass(frozen=True)
-class Requirement:
+class LockedPackage:
     """One locked package: its normalised name, its version and the hashes of all files that may stand for it."""
 
     name: str
@@ -28,7 +25,19 @@ class Requirement:
     """As it stands in the lock, for handing to pip."""
 
 
-def parse(path: Path) -> list[Requirement]:
+def _pinned(text: str) -> tuple[str, str] | None:
+    """Name and version of a requirement that allows one version only, or None."""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return None
+    clauses = list(requirement.specifier)
+    if requirement.url or len(clauses) != 1 or clauses[0].operator != "==" or clauses[0].version.endswith("*"):
+        return None
+    return canonicalize_name(requirement.name), clauses[0].version
+
+
+def parse(path: Path) -> list[LockedPackage]:
     """Read a lock file.
 
     Raises:
@@ -41,10 +50,10 @@ def parse(path: Path) -> list[Requirement]:
         if not line or line.startswith("#"):
             continue
         hashes = frozenset(_HASH.findall(line))
-        match = _REQUIREMENT.match(_HASH.sub("", line).strip())
-        if match is None or not hashes:
+        pinned = _pinned(_HASH.sub("", line).strip())
+        if pinned is None or not hashes:
             raise DepotError(
                 f"{path}: entry {number} is {line[:80]!r}, not NAME==VERSION with hashes; make it anew: `make lock`"
             )
-        found.append(Requirement(normalise(match[1]), match[2], hashes, line))
+        found.append(LockedPackage(*pinned, hashes, line))
     return found

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 from appliance.depot.errors import DepotError
@@ -86,7 +86,8 @@ def _make(project: Project, key: str, home: Path) -> None:
 
 def version(project: Project) -> str:
     """The project's version, from pyproject.toml."""
-    match = re.search(r'^version = "([^"]+)"$', (project.root / "pyproject.toml").read_text(encoding="utf-8"), re.M)
-    if match is None:
-        raise DepotError(f'{project.root / "pyproject.toml"}: no line `version = "…"`')
-    return match[1]
+    path = project.root / "pyproject.toml"
+    try:
+        return str(tomllib.loads(path.read_text(encoding="utf-8"))["project"]["version"])
+    except (tomllib.TOMLDecodeError, KeyError) as error:
+        raise DepotError(f"{path}: no version in [project]: {error}") from error

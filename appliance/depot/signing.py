@@ -35,10 +35,12 @@ class SigningKey:
 
     @property
     def secret(self) -> str:
+        """``NAME:base64`` of seed and public key, 64 bytes: what the private key's file holds, and no log."""
         raw = self.private.private_bytes_raw() + self.private.public_key().public_bytes_raw()
         return f"{self.name}:{base64.b64encode(raw).decode()}"
 
     def sign(self, text: str) -> str:
+        """Return ``NAME:base64`` of the signature of ``text`` in UTF-8, as a narinfo's field ``Sig`` holds it."""
         return f"{self.name}:{base64.b64encode(self.private.sign(text.encode())).decode()}"
 
 
@@ -82,6 +84,11 @@ class NarInfo:
 
     @classmethod
     def parse(cls, text: str) -> NarInfo:
+        """Read the text of a narinfo file: a field a line, as ``NAME: VALUE``.
+
+        Raises:
+            DepotError: a line is no field, or StorePath, URL, NarHash or NarSize is missing.
+        """
         fields = []
         for line in text.splitlines():
             name, separator, value = line.partition(": ")

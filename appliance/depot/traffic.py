@@ -26,6 +26,7 @@ class Traffic:
     """Bytes received from the mirror, headers included (a file that the mirror calls unchanged costs some 300)."""
 
     def add(self, other: Traffic) -> None:
+        """Add the counts of ``other`` to these, in place."""
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 

@@ -14,8 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.utils import parse_wheel_filename
+
 from appliance.depot.errors import DepotError
-from appliance.depot.locks import Requirement, normalise
+from appliance.depot.locks import LockedPackage
 
 # What the machines of a rack run: Debian 13, CPython 3.13, glibc 2.41, x86_64.
 PYTHON = "3.13"
@@ -39,11 +41,13 @@ class Wheel:
 
     @property
     def name(self) -> str:
-        return normalise(self.file.split("-")[0])
+        """The package's name in its normalised form."""
+        return parse_wheel_filename(self.file)[0]
 
     @property
     def version(self) -> str:
-        return self.file.split("-")[1]
+        """The package's version in its normalised form."""
+        return str(parse_wheel_filename(self.file)[1])
 
 
 def digest(path: Path) -> str:
@@ -80,14 +84,14 @@ class Store:
             self._memory.write_text(json.dumps(now, indent=1), encoding="utf-8")
         return found
 
-    def match(self, requirements: Iterable[Requirement]) -> tuple[dict[str, Wheel], list[Requirement]]:
+    def match(self, requirements: Iterable[LockedPackage]) -> tuple[dict[str, Wheel], list[LockedPackage]]:
         """Wheels for these requirements, by package name, and the requirements that none is here for.
 
         A file counts only if its hash is in the lock: one that was cut short or swapped is missing.
         """
         by_hash = {wheel.sha256: wheel for wheel in self.wheels()}
         here: dict[str, Wheel] = {}
-        missing: list[Requirement] = []
+        missing: list[LockedPackage] = []
         for requirement in requirements:
             wheel = next((by_hash[value] for value in sorted(requirement.hashes) if value in by_hash), None)
             if wheel is None:
@@ -97,7 +101,7 @@ class Store:
         return here, missing
 
 
-def fetch(store: Store, missing: Sequence[Requirement], progress: Callable[[str], None]) -> list[Path]:
+def fetch(store: Store, missing: Sequence[LockedPackage], progress: Callable[[str], None]) -> list[Path]:
     """Download wheels for these requirements with pip, verified against the lock, into the store.
 
     Args:
@@ -127,7 +131,7 @@ def fetch(store: Store, missing: Sequence[Requirement], progress: Callable[[str]
     return arrived
 
 
-def _pip(target: Path, pack: Sequence[Requirement], progress: Callable[[str], None]) -> str | None:
+def _pip(target: Path, pack: Sequence[LockedPackage], progress: Callable[[str], None]) -> str | None:
     target.mkdir()
     wanted = target / "requirements.txt"
     wanted.write_text("\n".join(requirement.text for requirement in pack) + "\n", encoding="utf-8")

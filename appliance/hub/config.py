@@ -6,29 +6,36 @@ systemd credentials: they are in no settings file, no environment and no command
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from appliance.hub.settings import HubSettings
+from appliance.researcher.environment import GATEWAY_SERVICE
 
-# The gateway's service in the hub. Researchers, and the tokens of their servers, may use it and nothing else.
-GATEWAY_SERVICE = "dask-gateway"
-GATEWAY_PREFIX = f"/services/{GATEWAY_SERVICE}"
+TEMPLATES = Path(__file__).parent / "templates"
+
+# Researchers, and the tokens of their servers, may use the gateway's service and no other.
 _GATEWAY_SCOPE = f"access:services!service={GATEWAY_SERVICE}"
 
 
 def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> None:
     """Set JupyterHub's configuration object ``c``.
 
-    ``credentials`` holds the files ``cookie-secret`` (64 hex digits), ``proxy-token`` and ``gateway-token``;
-    ``state`` is the directory of the hub's database. Raises `OSError` where a credential is missing.
+    Args:
+        c: the configuration object.
+        settings: the site's.
+        credentials: holds the files ``cookie-secret`` (64 hex digits), ``proxy-token`` and ``gateway-token``.
+        state: the directory of the hub's database.
+
+    Raises:
+        OSError: a credential is missing.
     """
     c.JupyterHub.bind_url = f"http://:{settings.public_port}"
     c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{settings.hub_port}"
     c.JupyterHub.db_url = f"sqlite:///{state}/jupyterhub.sqlite"
     c.JupyterHub.cookie_secret = bytes.fromhex(_secret(credentials, "cookie-secret"))
-    c.JupyterHub.template_vars = {"announcement_login": f"<h1>{escape(settings.site_name)}</h1>"}
+    c.JupyterHub.template_paths = [str(TEMPLATES)]
+    c.JupyterHub.template_vars = {"site_name": settings.site_name}
 
     # The proxy is a unit of its own and notebooks are units of their own: a restarted hub finds both again.
     c.JupyterHub.cleanup_servers = False

@@ -7,11 +7,14 @@ import os
 import pwd
 from pathlib import Path
 
-from appliance.hub.config import GATEWAY_PREFIX
 from appliance.hub.settings import HubSettings
+from appliance.researcher.account import NotAResearcherError, researcher_account
+from appliance.researcher.environment import Addresses, common_environment, gateway_environment
+from appliance.researcher.sandbox import SANDBOX
 
-# Accounts below are the system's own (login.defs, UID_MIN).
-FIRST_RESEARCHER_UID = 1000
+# The variable that holds a server's port, for the commands that run with its unit as root.
+PORT_VARIABLE = "APPLIANCE_SERVER_PORT"
+_PORT = f"${{{PORT_VARIABLE}}}"
 
 
 class SpawnRefused(Exception):  # noqa: N818  (it is what the page says, not a fault of the program)
@@ -22,18 +25,19 @@ class SpawnRefused(Exception):  # noqa: N818  (it is what the page says, not a f
         self.jupyterhub_message = reason
 
 
-def researcher(name: str, group: str) -> pwd.struct_passwd:
+def researcher(name: str, settings: HubSettings) -> pwd.struct_passwd:
     """Return the Unix account of the hub's user ``name``, or raise `SpawnRefused`.
 
     The hub knows a name from its log-in, which may be long ago; what counts is the machine's account of today.
     """
+    group = settings.researchers_group
     try:
-        account = pwd.getpwnam(name)
+        account = researcher_account(name, settings.uid_min, settings.uid_max)
         members = grp.getgrnam(group)
+    except NotAResearcherError as error:
+        raise SpawnRefused(f"The account {error}.") from error
     except KeyError as error:
-        raise SpawnRefused(f"{name} has no account in this facility, or {group} is no group here ({error}).") from error
-    if account.pw_name != name or account.pw_uid < FIRST_RESEARCHER_UID:
-        raise SpawnRefused(f"{name} is no researcher's account (uid {account.pw_uid}).")
+        raise SpawnRefused(f"{group} is no group on this machine.") from error
     if members.gr_gid not in os.getgrouplist(name, account.pw_gid):
         raise SpawnRefused(f"{name} is not a member of the group {group}. The facility's operators can add you.")
     return account
@@ -42,68 +46,70 @@ def researcher(name: str, group: str) -> pwd.struct_passwd:
 def unit_properties(
     account: pwd.struct_passwd, environment: Path, keys: Path, settings: HubSettings
 ) -> dict[str, str | list[str]]:
-    """Return the systemd properties of a researcher's server: read-only system, own home, own /tmp, own keys."""
+    """Return the systemd properties of a researcher's server: the common sandbox, with the researcher's own home.
+
+    Args:
+        account: the researcher's.
+        environment: the store path that the server runs from.
+        keys: the file of the researcher's S3 keys.
+        settings: the hub's.
+    """
     home = account.pw_dir
     examples = next(environment.glob("lib/python3.*/site-packages/appliance/demo/examples"), None)
-    properties: dict[str, str | list[str]] = {
-        "LoadCredential": f"s3:{keys}",
-        "PrivateTmp": "yes",
-        "PrivateDevices": "yes",
-        "NoNewPrivileges": "yes",
-        "ProtectSystem": "strict",
-        "ProtectHome": "tmpfs",
-        "BindPaths": home,
-        "ProtectProc": "invisible",
-        "ProtectKernelTunables": "yes",
-        "ProtectKernelModules": "yes",
-        "ProtectKernelLogs": "yes",
-        "ProtectControlGroups": "yes",
-        "ProtectClock": "yes",
-        "RestrictSUIDSGID": "yes",
-        "RestrictRealtime": "yes",
-        "LockPersonality": "yes",
-        "CapabilityBoundingSet": "",
-        "KeyringMode": "private",
-        "UMask": "0027",
-        "TasksMax": str(settings.tasks_limit),
-        "MemorySwapMax": "0",
-        "Description": f"Notebook server of {account.pw_name}",
-    }
+    prepared = [f"-+{_nft(_port_is(account.pw_uid))}"]
     if examples:
         # As the researcher, what is there is kept, and where the home is full the server starts all the same ("-").
         copy = "/usr/bin/cp --recursive --update=none --no-preserve=mode --no-target-directory"
-        properties["ExecStartPre"] = f"-{copy} {examples} {home}/examples"
-    return properties
+        prepared.append(f"-{copy} {examples} {home}/examples")
+    return {
+        **SANDBOX,
+        "Description": f"Notebook server of {account.pw_name}",
+        "LoadCredential": f"s3:{keys}",
+        "ProtectHome": "tmpfs",
+        "BindPaths": home,
+        "UMask": "0027",
+        "TasksMax": str(settings.tasks_limit),
+        "ExecStartPre": prepared,
+        "ExecStopPost": [f"-+{_nft(_port_is(account.pw_uid, kept='timeout 2m'))}"],
+    }
+
+
+def _port_is(uid: int, kept: str = "") -> str:
+    """Return what tells nft whose the server's port is: for good, or for as long as ``kept`` says.
+
+    The hub sends browsers to the port until it has noticed that a server ended, which takes it half a minute: so long
+    nobody else may answer there. An element that is there is taken out first, or it would keep its old time.
+    """
+    told = []
+    for name, element in (("server_ports", _PORT), ("servers", f"{_PORT} . {uid}")):
+        where = f"element inet appliance_listeners {name}"
+        told += [f"add {where} {{ {element} }}", f"delete {where} {{ {element} }}"]
+        told += [f"add {where} {{ {element} {kept} }}"]
+    return "; ".join(told)
+
+
+def _nft(told: str) -> str:
+    """Return the command that changes the sets of role `own_listeners`; systemd sets the port in."""
+    return f"/usr/sbin/nft '{told}'"
 
 
 def notebook_environment(unit: str, environment: Path, settings: HubSettings) -> dict[str, str]:
-    """Return the variables of a researcher's server. None is secret: keys are read from the unit's credentials."""
+    """Return the variables of a researcher's server; ``unit`` is its unit's name without ``.service``."""
+    addresses = Addresses(s3_endpoint=settings.s3_endpoint, placement_url=settings.placement_url)
     return {
-        "PATH": f"{environment}/bin:/usr/local/bin:/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "APPLIANCE_ENVIRONMENT": str(environment),
-        "APPLIANCE_PLACEMENT_URL": settings.placement_url,
-        "AWS_ENDPOINT_URL": settings.s3_endpoint,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_SHARED_CREDENTIALS_FILE": f"/run/credentials/{unit}.service/s3",
-        "AWS_DEFAULT_REGION": "default",
+        **common_environment(f"{unit}.service", str(environment), addresses),
+        **gateway_environment(str(environment), settings.gateway_url, settings.gateway_proxy_address),
         # What a server writes as it starts goes to memory, so that a full home does not keep anyone out.
         "JUPYTER_RUNTIME_DIR": f"/run/{unit}",
-        # Kept by the role: what JupyterLab must not try, for there is no internet.
+        # Kept by the role: what JupyterLab must not try, for there is no internet, and where kernels listen.
         "JUPYTER_CONFIG_PATH": "/etc/jupyterhub/notebook",
-        "DASK_GATEWAY__ADDRESS": f"{settings.gateway_url}{GATEWAY_PREFIX}",
-        "DASK_GATEWAY__PROXY_ADDRESS": settings.gateway_proxy_address,
-        # Relative, so that links in the notebook open in the browser by whatever name it reached the hub.
-        "DASK_GATEWAY__PUBLIC_ADDRESS": GATEWAY_PREFIX,
-        "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
-        "DASK_GATEWAY__CLUSTER__OPTIONS__ENVIRONMENT": str(environment),
         # JupyterLab's Dask panel starts clusters of the facility, too, and none inside the notebook's own limits.
         "DASK_LABEXTENSION__FACTORY__MODULE": "dask_gateway",
         "DASK_LABEXTENSION__FACTORY__CLASS": "GatewayCluster",
     }
 
 
-def must_be_there(path: Path, what: str) -> None:
+def require(path: Path, what: str) -> None:
     """Raise `SpawnRefused` where ``path`` is not there; ``what`` says what it is for."""
     if not path.exists():
         raise SpawnRefused(

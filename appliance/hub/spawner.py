@@ -9,8 +9,16 @@ from pathlib import Path
 from systemdspawner import SystemdSpawner, systemd
 from traitlets import Instance
 
-from appliance.hub.notebook import SpawnRefused, must_be_there, notebook_environment, researcher, unit_properties
+from appliance.hub.notebook import (
+    PORT_VARIABLE,
+    SpawnRefused,
+    notebook_environment,
+    require,
+    researcher,
+    unit_properties,
+)
 from appliance.hub.settings import HubSettings
+from appliance.researcher.environment import keys_file
 
 
 class NotebookSpawner(SystemdSpawner):  # type: ignore[misc]  # its package is not on the control host
@@ -20,17 +28,18 @@ class NotebookSpawner(SystemdSpawner):  # type: ignore[misc]  # its package is n
 
     async def start(self) -> tuple[str, int]:
         """Start the unit; return where it listens. Raises `SpawnRefused` with a reason for the researcher."""
-        account = researcher(self.user.name, self.settings.researchers_group)
+        account = researcher(self.user.name, self.settings)
         environment = Path(self.settings.environment_link).resolve()
-        keys = Path(self.settings.s3_credentials) / account.pw_name
-        must_be_there(environment / "bin/jupyterhub-singleuser", "the notebooks' environment")
-        must_be_there(keys, f"the S3 keys of {account.pw_name}")
+        keys = keys_file(self.settings.s3_keys, account.pw_name)
+        require(environment / "bin/jupyterhub-singleuser", "the notebooks' environment")
+        require(keys, f"the S3 keys of {account.pw_name}")
 
         self.cmd = [str(environment / "bin/jupyterhub-singleuser")]
         self.slice = "notebooks.slice"
         self.unit_extra_properties = unit_properties(account, environment, keys, self.settings)
         self.environment = notebook_environment(self.unit_name, environment, self.settings)
 
+        await self._forget_failed()
         # The parent class asks only whether the unit runs, and would ask a dead one for a minute.
         starting = asyncio.ensure_future(super().start())
         failing = asyncio.ensure_future(self._until_failed())
@@ -50,6 +59,41 @@ class NotebookSpawner(SystemdSpawner):  # type: ignore[misc]  # its package is n
         if address is None:
             raise SpawnRefused(f"The server of {account.pw_name} did not start in {self.start_timeout} s.")
         return address
+
+    def get_env(self) -> dict[str, str]:
+        """Return the server's variables. The parent class has chosen the port by now."""
+        variables: dict[str, str] = super().get_env()
+        return {**variables, PORT_VARIABLE: str(self.port)}
+
+    def _expand_user_vars(self, string: str | list[str]) -> str | list[str]:
+        """Return a text of the configuration with the user's name in it.
+
+        The parent class knows texts only, and a property that is given several times is a list: ours are finished.
+        """
+        if isinstance(string, list):
+            return string
+        expanded: str = super()._expand_user_vars(string)
+        return expanded
+
+    async def _forget_failed(self) -> None:
+        """Let systemd forget a server that ended by a fault, and wait until it has.
+
+        With the unit it removes the unit's directory, a moment later: the parent class, which asks it to forget and
+        goes on, would lose the variables that it writes there for the new server.
+        """
+        if not await systemd.service_failed(self.unit_name):
+            return
+        await systemd.reset_service(self.unit_name)
+        while await self._is_loaded():
+            await asyncio.sleep(0.05)
+
+    async def _is_loaded(self) -> bool:
+        asked = await asyncio.create_subprocess_exec(
+            *["systemctl", "show", "--value", "--property=LoadState", self.unit_name],
+            stdout=asyncio.subprocess.PIPE,
+        )
+        answer, _ = await asked.communicate()
+        return answer.strip() != b"not-found"
 
     async def _until_failed(self) -> None:
         while True:

@@ -11,13 +11,14 @@ from typing import IO
 
 import click
 
-from appliance.placement.client import URL_VARIABLE, MapClient
+from appliance.placement.auth.machine_settings import SETTINGS, own_keys, setting
+from appliance.placement.client.listing import ListingError, S3Object, list_objects
+from appliance.placement.client.map_client import URL_VARIABLE, MapClient
+from appliance.placement.client.ranges import Ranges
+from appliance.placement.client.tally import Placed, Tally, notes, records
 from appliance.placement.errors import PlacementError
-from appliance.placement.listing import Listed, ListingError, list_objects, parse_url
-from appliance.placement.map import PlacementMap
-from appliance.placement.ranges import Ranges
-from appliance.placement.site import own_keys, setting
-from appliance.placement.where import Placed, Tally, notes, records
+from appliance.placement.model.placement_map import PlacementMap
+from appliance.placement.model.s3_address import S3Address
 
 PAGE = 10_000  # keys of a file placed at once
 
@@ -40,7 +41,7 @@ PAGE = 10_000  # keys of a file placed at once
     "--placement-url",
     default=lambda: setting(URL_VARIABLE),
     show_default=f"${URL_VARIABLE}",
-    help="The placement service, on the facility's machines http://127.0.0.1:7483.",
+    help=f"The placement service; on the facility's machines {SETTINGS} names it.",
 )
 def where(
     url: str, as_json: bool, picture: Path | None, keys_from: IO[str] | None, null: bool, placement_url: str | None
@@ -51,9 +52,10 @@ def where(
     AWS_ENDPOINT_URL and AWS_SHARED_CREDENTIALS_FILE.
     """
     if not placement_url:
-        raise click.UsageError(f"{URL_VARIABLE} is not set: on the facility's machines it is http://127.0.0.1:7483")
+        raise click.UsageError(f"{URL_VARIABLE} is not set: on the facility's machines it stands in {SETTINGS}")
     try:
-        bucket, prefix = parse_url(url)
+        address = S3Address.parse(url)
+        bucket, prefix = address.bucket, address.key
         # A listing comes first: it tells a missing bucket from one that the service has not seen yet.
         pages = _from_file(keys_from, prefix, null) if keys_from else list_objects(bucket, prefix)
         first = next(pages, [])
@@ -69,7 +71,7 @@ def where(
         if cluster_map.bucket(bucket).versioned and not keys_from:
             pages = list_objects(bucket, prefix, versions=True)
             first = next(pages, [])
-        layouts = Ranges(maps, identify=lambda _, keys: [None] * len(keys)).layouts
+        layouts = Ranges(maps, look_up=lambda _, keys: [None] * len(keys)).layouts
         tally, primaries = Tally(cluster_map, bucket, layouts), []
         for page in _watched(_chained(first, pages)):
             placed = tally.add(page)
@@ -93,21 +95,21 @@ def _begins_at(cluster_map: PlacementMap, placed: Placed) -> str:
     return next(iter(cluster_map.pg_hosts(cluster_map.pools[piece.pool])[pg]), "")
 
 
-def _from_file(source: IO[str], prefix: str, null: bool) -> Iterator[list[Listed]]:
+def _from_file(source: IO[str], prefix: str, null: bool) -> Iterator[list[S3Object]]:
     keys = source.read().split("\0" if null else "\n")
     if keys and not keys[-1]:
         keys.pop()  # what follows the last terminator
-    chosen = [Listed(key, 0) for key in keys if key.startswith(prefix)]
+    chosen = [S3Object(key, 0) for key in keys if key.startswith(prefix)]
     for start in range(0, len(chosen), PAGE):
         yield chosen[start : start + PAGE]
 
 
-def _chained(first: list[Listed], rest: Iterator[list[Listed]]) -> Iterator[list[Listed]]:
+def _chained(first: list[S3Object], rest: Iterator[list[S3Object]]) -> Iterator[list[S3Object]]:
     yield first
     yield from rest
 
 
-def _watched(pages: Iterable[list[Listed]]) -> Iterator[list[Listed]]:
+def _watched(pages: Iterable[list[S3Object]]) -> Iterator[list[S3Object]]:
     """Show progress on a terminal: S3 tells nobody beforehand how many objects a prefix has."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -157,12 +159,12 @@ def _print_table(tally: Tally, url: str, sizes_known: bool) -> None:
 
 def _plot(tally: Tally, primaries: list[str], url: str, picture: Path) -> None:
     try:
-        from appliance.placement.plot import plot
+        from appliance.placement.client.plot import plot
 
         plot(tally, primaries, url, picture)
     except ImportError as error:
         raise click.ClickException(
-            f"--plot needs {error.name}, which this environment lacks: use /opt/appliance/analysis/bin/appliance"
+            f"--plot needs {error.name}, which this environment lacks: use the command of the environment `analysis`"
         ) from error
     except OSError as error:
         raise click.ClickException(f"--plot {picture}: {error.strerror or error}") from error
@@ -184,11 +186,11 @@ def placement() -> None:
 
 @placement.command()
 @click.option("--listen", default="127.0.0.1", show_default=True, help="Address to bind.")
-@click.option("--port", default=7600, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--port", required=True, type=click.IntRange(1, 65535))
 @click.option("--ceph-id", default="placement", show_default=True, help="Ceph user, without `client.`.")
 @click.option("--conf", default="/etc/ceph/ceph.conf", show_default=True, type=click.Path(path_type=Path))
 @click.option("--keyring", required=True, type=click.Path(path_type=Path), help="The Ceph user's key.")
-@click.option("--s3-endpoint", default="http://127.0.0.1:7481", show_default=True, help="The object gateway.")
+@click.option("--s3-endpoint", required=True, help="The object gateway.")
 @click.option(
     "--s3-credentials",
     required=True,
@@ -226,13 +228,13 @@ def serve(
     import asyncio
     import logging
 
-    from appliance.placement.buckets import Gateway
-    from appliance.placement.callers import Callers
-    from appliance.placement.cluster import Access, Monitors
-    from appliance.placement.keeper import Keeper
-    from appliance.placement.layouts import Layouts, Reader
-    from appliance.placement.service import Service
-    from appliance.placement.signature import Keys
+    from appliance.placement.auth.sigv4 import Keys
+    from appliance.placement.service.app import PlacementService
+    from appliance.placement.service.authentication import Authenticator
+    from appliance.placement.service.ceph_monitors import CephClientOptions, Monitors
+    from appliance.placement.service.layout_lookup import LayoutLookup, ManifestSocket
+    from appliance.placement.service.map_refresher import MapRefresher
+    from appliance.placement.service.rgw_admin import RgwAdmin
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # the journal adds time and name
     pools = dict(entry.split("=", 1) for entry in data_pools if "=" in entry)
@@ -248,9 +250,13 @@ def serve(
         raise click.ClickException(f"{error.filename}: {error.strerror}") from error
     except PlacementError as error:
         raise click.ClickException(str(error)) from error
-    access = Access(ceph_id, conf, keyring, python)
-    keeper = Keeper(Monitors(access), Gateway(s3_endpoint, keys, pools), chunk_bytes)
-    service = Service(keeper, Layouts(Reader(layouts_socket), pools), Callers(s3_endpoint), interval)
+    try:
+        rgw, authenticator = RgwAdmin(s3_endpoint, keys, pools), Authenticator(s3_endpoint)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--s3-endpoint") from error
+    refresher = MapRefresher(Monitors(CephClientOptions(ceph_id, conf, keyring, python)), rgw, chunk_bytes)
+    layouts = LayoutLookup(ManifestSocket(layouts_socket), pools)
+    service = PlacementService(refresher, layouts, authenticator, interval)
     try:
         asyncio.run(service.run(listen, port))
     except OSError as error:
@@ -264,10 +270,10 @@ def serve(
 @click.option("--python", default="/usr/bin/python3", show_default=True, help="The Python with Ceph's bindings.")
 def read_layouts(ceph_id: str, conf: str, keyring: str, python: str) -> None:
     """Hand out objects' manifests on standard input and output, as a unit behind a socket does."""
-    script = Path(__file__).with_name("reader.py")
+    script = Path(__file__).with_name("service") / "rados_helpers/manifest_reader.py"
     options = ["--id", ceph_id, "--conf", conf, "--keyring", keyring, "--timeout", "10"]
     try:
-        # Another Python takes this one's place: Ceph's bindings are compiled for that. -I as in cluster.Monitors.
+        # Another Python takes this one's place: Ceph's bindings are compiled for that. -I as in ceph_monitors.Monitors.
         os.execv(python, [python, "-I", str(script), *options])  # noqa: S606
     except OSError as error:
         raise click.ClickException(f"{python}: {error.strerror}") from error

@@ -18,4 +18,8 @@ class UnknownPlace(PlacementError):  # noqa: N818
 
 
 class ClusterError(PlacementError):
-    """The cluster did not answer, refused, or answered something that is no whole picture (yet)."""
+    """The cluster did not answer, refused, or answered something that is no complete picture (yet)."""
+
+
+class HttpError(PlacementError):
+    """An HTTP server gave no usable response; the message says what was wrong with it."""

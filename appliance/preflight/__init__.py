@@ -1,6 +1,6 @@
 """Judge an inventory, and the machines that it names, before anything is changed: every fault at once.
 
-Static checks know nothing but the inventory; live checks read what `roles/preflight/files/gather.py` saw on the
+Static checks know nothing but the inventory; live checks read what `plugins/modules/preflight_facts.py` saw on the
 machines. Each check is a function from a :class:`~appliance.preflight.facility.Facility` to faults.
 """
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from appliance.preflight.book import Book, BookError
 from appliance.preflight.facility import Facility
 from appliance.preflight.fault import as_json, as_table
 from appliance.preflight.judge import judge
+from appliance.preflight.role_catalogue import CatalogueError, RoleCatalogue
 
 
 @click.command()
@@ -31,18 +31,18 @@ def preflight(project: Path, variables: bool, as_lines: bool) -> None:
     variables), live (host: facts), password_names (list). playbooks/preflight.yml makes it; nothing is changed.
     """
     try:
-        book = Book.read(project)
+        catalogue = RoleCatalogue.read(project)
     except FileNotFoundError as error:
         raise click.ClickException(f"{error.filename} is missing; name the project's tree with --project") from error
-    except BookError as error:
+    except CatalogueError as error:
         raise click.ClickException(str(error)) from error
     if variables:
-        click.echo(json.dumps(book.public_variables))
+        click.echo(json.dumps(catalogue.public_variables))
         return
     try:
         request = json.loads(sys.stdin.read())
     except json.JSONDecodeError as error:
         raise click.ClickException(f"standard input is no JSON ({error}); run playbooks/preflight.yml") from error
-    faults = judge(Facility.from_request(request, book))
+    faults = judge(Facility.from_request(request, catalogue))
     click.echo(as_json(faults) if as_lines else as_table(faults), nl=False)
     sys.exit(1 if faults else 0)

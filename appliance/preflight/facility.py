@@ -7,9 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from appliance.preflight.book import Book
+from appliance.preflight.role_catalogue import RoleCatalogue
 
 _MISSING = object()
+
+
+def whole_number(value: object, otherwise: int) -> int:
+    """Return what the inventory calls a number as one, or ``otherwise`` where it is none."""
+    text = str(value)
+    return int(text) if re.fullmatch(r"-?[0-9]+", text) else otherwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +23,8 @@ class Facility:
     """An inventory, what its machines said, and what the roles ask for.
 
     ``groups``: group name -> host names. ``names``: host -> names of all its variables. ``values``: host -> its
-    public variables. ``live``: host -> facts of `gather.py`, or ``{"failed": reason}``; hosts that were not asked are
-    not in it.
+    public variables. ``live``: host -> what the module `preflight_facts` found, or ``{"failed": reason}``;
+    hosts that were not asked are not in it.
     """
 
     groups: Mapping[str, Sequence[str]]
@@ -26,10 +32,10 @@ class Facility:
     values: Mapping[str, Mapping[str, Any]]
     live: Mapping[str, Mapping[str, Any]]
     password_names: frozenset[str]
-    book: Book
+    catalogue: RoleCatalogue
 
     @classmethod
-    def from_request(cls, request: Mapping[str, Any], book: Book) -> Facility:
+    def from_request(cls, request: Mapping[str, Any], catalogue: RoleCatalogue) -> Facility:
         """Build from the request's JSON object: groups, names, hostvars, live, password_names (each may be absent)."""
         values = request.get("hostvars", {})
         names = request.get("names") or {host: list(found) for host, found in values.items()}
@@ -39,11 +45,12 @@ class Facility:
             values=values,
             live=request.get("live", {}),
             password_names=frozenset(request.get("password_names", ())),
-            book=book,
+            catalogue=catalogue,
         )
 
     @property
     def hosts(self) -> list[str]:
+        """All machines of the inventory, in order of name: the members of ``all``, and whoever has a value."""
         return sorted(set(self.groups.get("all", ())) | set(self.values))
 
     def members(self, pattern: str) -> list[str]:
@@ -62,16 +69,27 @@ class Facility:
         return list(found)
 
     def value(self, host: str, variable: str, otherwise: Any = None) -> Any:
-        """Return a public variable of a host: the inventory's value, else the role's literal default, else
-        ``otherwise``."""
+        """Return a public variable of a host: the inventory's value, else the role's literal default.
+
+        ``otherwise`` is returned where neither is there, and where the default is a template.
+        """
         found = self.values.get(host, {}).get(variable, _MISSING)
         if found is not _MISSING:
             return found
-        default = self.book.defaults.get(variable, _MISSING)
+        default = self.catalogue.defaults.get(variable, _MISSING)
         if default is _MISSING or (isinstance(default, str) and "{{" in default):
             return otherwise
         return default
 
-    def site_value(self, variable: str, otherwise: Any = None) -> Any:
-        """Return a variable that is the same for all machines, as the first machine has it."""
-        return self.value(self.hosts[0], variable, otherwise) if self.hosts else otherwise
+    def hosts_of(self, variable: str) -> list[str]:
+        """Return the machines whose value of ``variable`` counts: those that a role that has it runs on."""
+        found = dict.fromkeys(host for play in self.catalogue.plays_of(variable) for host in self.members(play.pattern))
+        return list(found)
+
+    def group_value(self, variable: str, otherwise: Any = None) -> Any:
+        """Return a variable of which all machines of its group have the same, as the group's first machine has it.
+
+        `agreement` says where they do not have the same.
+        """
+        hosts = self.hosts_of(variable)
+        return self.value(hosts[0], variable, otherwise) if hosts else otherwise

@@ -1,4 +1,4 @@
-"""Checks of what the machines said about themselves (`roles/preflight/files/gather.py`)."""
+"""Checks of what the machines said about themselves (`plugins/modules/preflight_facts.py`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from appliance.preflight.facility import Facility
 from appliance.preflight.fault import Fault
-from appliance.preflight.ports import LISTENERS
 
 Facts = Mapping[str, Any]
 MIB = 2**20
@@ -43,9 +42,9 @@ def reachable(facility: Facility) -> Iterator[Fault]:
 
 def system(facility: Facility) -> Iterator[Fault]:
     """Debian 13 on a 64-bit Intel or AMD machine, with systemd running it and room to work."""
-    least = float(str(facility.site_value("preflight_min_memory_mib", 0)))
-    room = float(str(facility.site_value("preflight_min_free_mib", 0)))
     for host, facts in answering(facility).items():
+        least = float(str(facility.value(host, "preflight_min_memory_mib", 0)))
+        room = float(str(facility.value(host, "preflight_min_free_mib", 0)))
         release = f"{facts.get('os_id')} {facts.get('os_version')}"
         if release != "debian 13":
             yield Fault("operating system", release, "install Debian 13 (trixie)", host)
@@ -129,48 +128,20 @@ def account_groups(facility: Facility) -> Iterator[Fault]:
 
 
 def disks(facility: Facility) -> Iterator[Fault]:
-    """A disk is empty, or it is an OSD of this very cluster; nothing else is ever written to."""
+    """Each machine judged its own disks, by the code that the role ceph_osd uses; here its reasons are passed on."""
     for host, facts in answering(facility).items():
-        fsid = str(facility.value(host, "ceph_fsid", ""))
         for device, disk in facts.get("disks", {}).items():
-            fault = _disk(disk, fsid)
-            if fault:
-                yield Fault("ceph_osd_devices", f"{device}: {fault[0]}", fault[1], host)
-
-
-def _disk(disk: Facts, fsid: str) -> tuple[str, str] | None:
-    if not disk.get("exists"):
-        return "there is no such device", "correct the name: ls -l /dev/disk/by-id/ on the machine shows what is there"
-    if not disk.get("block"):
-        return "is no block device", "name a whole disk"
-    osd_fsid = disk.get("osd_fsid")
-    if osd_fsid is not None:
-        if fsid and osd_fsid == fsid:
-            return None
-        return (
-            f"holds an OSD of another cluster ({osd_fsid})",
-            "name an empty disk; if that cluster is gone, wipe it yourself: ceph-volume lvm zap, or wipefs --all",
-        )
-    if disk.get("mounts"):
-        return f"is mounted at {', '.join(disk['mounts'])}", "name an empty disk"
-    if disk.get("partitions"):
-        return (
-            f"has partitions ({', '.join(disk['partitions'])})",
-            "name an empty disk, or wipe it yourself: wipefs --all",
-        )
-    if disk.get("signatures"):
-        return f"holds data ({', '.join(disk['signatures'])})", "name an empty disk, or wipe it yourself: wipefs --all"
-    if disk.get("dirty"):
-        return "holds data that no tool recognises", "name an empty disk, or wipe it yourself: blkdiscard --zeroout"
-    return None
+            # What a name should look like is a matter of the inventory: `static.devices` says it of all machines.
+            if disk["reason"] and disk["state"] != "unstable":
+                yield Fault("ceph_osd_devices", f"{device}: {disk['reason']}", disk["fix"], host)
 
 
 def ports(facility: Facility) -> Iterator[Fault]:
     """The ports of the facility are free, or its own units listen there."""
     live = answering(facility)
-    for listener in LISTENERS:
+    for listener in facility.catalogue.listeners:
         for host in facility.members(listener.group):
-            port = facility.value(host, listener.variable, listener.port)
+            port = facility.value(host, listener.variable)
             for holder in live.get(host, {}).get("ports", {}).get(str(port), []):
                 if not holder.startswith(listener.units):
                     fix = f"stop {holder} on the machine, or choose another port for {listener.what}"

@@ -7,14 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from appliance.preflight.facility import Facility
+from appliance.preflight.facility import Facility, whole_number
 from appliance.preflight.fault import Fault
 
-# A Unix name that is a bucket's name as well: S3 wants at least 3 characters and knows no underscore.
-USER_NAME = re.compile(r"[a-z][a-z0-9-]{1,30}[a-z0-9]")
 GROUP_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-# Below are the system's and the distribution's own accounts, above systemd's dynamic ones.
-UIDS = range(2000, 60000)
 # Names of the machine's own accounts and of the facility's parts: a researcher with one of them would be one of them.
 RESERVED = frozenset(
     [
@@ -51,9 +47,16 @@ RESERVED = frozenset(
 
 def people(facility: Facility) -> Iterator[Fault]:
     """Names, uids, groups and passwords of the researchers, as ``accounts_users`` and ``accounts_groups`` list them."""
-    groups = facility.site_value("accounts_groups", [])
-    yield from _groups(groups)
-    users = facility.site_value("accounts_users")
+    groups = facility.group_value("accounts_groups", [])
+    uids = _uids(facility)
+    pattern = str(facility.group_value("accounts_name_pattern"))
+    try:
+        name_pattern = re.compile(pattern)
+    except re.error as error:
+        yield Fault("accounts_name_pattern", pattern, f"give a regular expression ({error})")
+        return
+    yield from _groups(groups, uids)
+    users = facility.group_value("accounts_users")
     if users is None:
         return
     if not isinstance(users, list) or not all(isinstance(user, Mapping) for user in users):
@@ -62,7 +65,7 @@ def people(facility: Facility) -> Iterator[Fault]:
     by_name: dict[object, int] = defaultdict(int)
     by_uid: dict[object, list[str]] = defaultdict(list)
     for number, user in enumerate(users):
-        yield from _one(f"accounts_users[{number}]", user, _names(groups))
+        yield from _one(f"accounts_users[{number}]", user, _names(groups), uids, name_pattern)
         by_name[user.get("name")] += 1
         by_uid[user.get("uid")].append(str(user.get("name")))
         name = user.get("name")
@@ -86,7 +89,15 @@ def _names(groups: object) -> set[object]:
     return {group.get("name") for group in groups if isinstance(group, Mapping)} if isinstance(groups, list) else set()
 
 
-def _groups(groups: object) -> Iterator[Fault]:
+def _uids(facility: Facility) -> range:
+    """The numbers that researchers and their groups may have, as the site's facts limit them."""
+    names = ("accounts_uid_min", "accounts_uid_max")
+    # What is no number is reported as such; the roles' own limits are good enough to judge the rest.
+    least, most = (whole_number(facility.group_value(name), facility.catalogue.defaults[name]) for name in names)
+    return range(least, most + 1)
+
+
+def _groups(groups: object, uids: range) -> Iterator[Fault]:
     if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
         yield Fault("accounts_groups", str(groups), "list groups as {name: climate, gid: 3001}")
         return
@@ -95,8 +106,8 @@ def _groups(groups: object) -> Iterator[Fault]:
         if not isinstance(name, str) or not GROUP_NAME.fullmatch(name) or name in RESERVED:
             fix = "give a valid Unix group name that the machines do not have for themselves"
             yield Fault(f"accounts_groups[{number}].name", str(name), fix)
-        if isinstance(gid, bool) or not isinstance(gid, int) or gid not in UIDS:
-            fix = f"choose a number from {UIDS.start} to {UIDS.stop - 1}"
+        if isinstance(gid, bool) or not isinstance(gid, int) or gid not in uids:
+            fix = f"choose a number from {uids.start} to {uids.stop - 1}"
             yield Fault(f"accounts_groups[{number}].gid", str(gid), fix)
     for part in ("name", "gid"):
         values = [group.get(part) for group in groups]
@@ -104,18 +115,17 @@ def _groups(groups: object) -> Iterator[Fault]:
             yield Fault(f"accounts_groups.{part}", f"{value}, {values.count(value)} times", "give each group its own")
 
 
-def _one(where: str, user: Mapping[str, Any], known: set[object]) -> Iterator[Fault]:
+def _one(
+    where: str, user: Mapping[str, Any], known: set[object], uids: range, name_pattern: re.Pattern[str]
+) -> Iterator[Fault]:
     name, uid = user.get("name"), user.get("uid")
-    if not isinstance(name, str) or not USER_NAME.fullmatch(name):
-        yield Fault(
-            f"{where}.name",
-            str(name),
-            "3 to 32 lower-case letters, digits and inner hyphens, a letter first: it names account and bucket alike",
-        )
+    if not isinstance(name, str) or not name_pattern.fullmatch(name):
+        fix = f"choose one that matches {name_pattern.pattern}: it names account, bucket and units alike"
+        yield Fault(f"{where}.name", str(name), fix)
     elif name in RESERVED:
         yield Fault(f"{where}.name", name, "the machines have an account of that name for themselves: choose another")
-    if isinstance(uid, bool) or not isinstance(uid, int) or uid not in UIDS:
-        yield Fault(f"{where}.uid", str(uid), f"choose a number from {UIDS.start} to {UIDS.stop - 1}")
+    if isinstance(uid, bool) or not isinstance(uid, int) or uid not in uids:
+        yield Fault(f"{where}.uid", str(uid), f"choose a number from {uids.start} to {uids.stop - 1}")
     groups = user.get("groups", [])
     if not isinstance(groups, list):
         yield Fault(f"{where}.groups", str(groups), "give a list of group names")

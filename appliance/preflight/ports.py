@@ -1,36 +1,35 @@
-"""The ports that the facility listens on, and whose they are once it runs."""
+"""Checks of the ports that the facility listens on: what each may be, and that no two meet on a machine."""
 
 from __future__ import annotations
 
-import dataclasses
+from collections import defaultdict
+from collections.abc import Iterator
+
+from appliance.preflight.facility import Facility, whole_number
+from appliance.preflight.fault import Fault
+
+# Those above are handed out by the kernel to whoever asks for any port: nobody can keep one of them.
+PORTS = range(1, 32768)
 
 
-@dataclasses.dataclass(frozen=True)
-class Listener:
-    """A port of one role. ``variable`` names it in the inventory, ``port`` is what it is where nothing else is said.
+def ports(facility: Facility) -> Iterator[Fault]:
+    """Each port is one, and is that of one listener on each machine."""
+    for host in facility.hosts:
+        listeners: dict[int, list[str]] = defaultdict(list)
+        for listener in facility.catalogue.listeners:
+            if host not in facility.members(listener.group):
+                continue
+            # What is no number is reported as such, and the role's own port is in nobody's way.
+            default = facility.catalogue.defaults[listener.variable]
+            port = whole_number(facility.value(host, listener.variable), default)
+            if port not in PORTS:
+                fix = f"choose a port from {PORTS.start} to {PORTS.stop - 1}: any program may get those above"
+                yield Fault(listener.variable, str(port), fix, host)
+            listeners[port].append(listener.variable)
+        for port, variables in listeners.items():
+            if len(variables) > 1:
+                fix = "give each a port of its own: these listen on the same machine"
+                yield Fault(", ".join(variables), f"{port} for each of them", fix, host)
 
-    ``units``: prefixes of the systemd units that may hold it.
-    """
 
-    what: str
-    group: str
-    variable: str
-    port: int
-    units: tuple[str, ...]
-
-
-LISTENERS = (
-    Listener("the S3 gateway", "ceph_rgw", "ceph_rgw_port", 7480, ("ceph-radosgw@",)),
-    Listener("the S3 endpoint", "all", "s3_endpoint_port", 7481, ("haproxy",)),
-    Listener("the S3 endpoint's figures", "all", "s3_endpoint_metrics_port", 7482, ("haproxy",)),
-    Listener("the placement service's address", "all", "s3_endpoint_placement_port", 7483, ("haproxy",)),
-    Listener("the placement service", "placement", "placement_port", 7600, ("appliance-placement", "placement")),
-    Listener("JupyterHub", "jupyterhub", "jupyterhub_public_port", 8000, ("jupyterhub-proxy",)),
-    Listener("JupyterHub's proxy", "jupyterhub", "jupyterhub_proxy_api_port", 8001, ("jupyterhub-proxy",)),
-    Listener("JupyterHub's inner listener", "jupyterhub", "jupyterhub_hub_port", 8081, ("jupyterhub",)),
-    Listener("the Dask gateway", "gateway", "gateway_server_port", 8002, ("dask-gateway", "gateway")),
-    Listener("the Dask gateway's web proxy", "gateway", "gateway_http_port", 8003, ("dask-gateway", "gateway")),
-    Listener(
-        "the Dask gateway's scheduler proxy", "gateway", "gateway_scheduler_port", 8786, ("dask-gateway", "gateway")
-    ),
-)
+CHECKS = (ports,)

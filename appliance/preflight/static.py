@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from appliance.preflight.facility import Facility
 from appliance.preflight.fault import Fault
 from appliance.preflight.people import people
+from appliance.preflight.role_catalogue import Option, Play
 
 # One label of RFC 1123, in lower case: it becomes the machine's name, its CRUSH host and part of unit names.
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -37,8 +38,8 @@ def host_names(facility: Facility) -> Iterator[Fault]:
 
 def groups(facility: Facility) -> Iterator[Fault]:
     """Group = role = switch: a misspelt group would leave its role out in silence."""
-    for group in sorted(set(facility.groups) - GROUPS_OF_ANSIBLE - facility.book.roles):
-        near = difflib.get_close_matches(group, sorted(facility.book.roles), n=1, cutoff=0.8)
+    for group in sorted(set(facility.groups) - GROUPS_OF_ANSIBLE - facility.catalogue.roles):
+        near = difflib.get_close_matches(group, sorted(facility.catalogue.roles), n=1, cutoff=0.8)
         if near:
             yield Fault("group", group, f"no role has this name; write {near[0]!r}, or choose a name unlike any role")
 
@@ -131,7 +132,7 @@ def sizes(facility: Facility) -> Iterator[Fault]:
     """No pool asks for more copies than there are hosts to hold them."""
     hosts = len(facility.members("ceph_osd"))
     for variable in ("ceph_rgw_data_size", "ceph_rgw_meta_size"):
-        value = facility.site_value(variable)
+        value = facility.group_value(variable)
         if value is None:
             continue
         try:
@@ -146,22 +147,21 @@ def sizes(facility: Facility) -> Iterator[Fault]:
 
 def required(facility: Facility) -> Iterator[Fault]:
     """What a role's argument_specs.yml requires is set on each machine that the role runs on."""
-    for play in facility.book.plays:
-        for name, option in facility.book.options.get(play.role, {}).items():
-            if not option.required or name in facility.book.provided:
-                continue
-            for host in facility.members(play.pattern):
-                defined = facility.names.get(host, frozenset())
-                if name not in defined:
-                    yield Fault(name, "(missing)", f"set it: {_first_sentence(option.description)}", host)
-                elif not option.secret and name not in facility.values.get(host, {}):
-                    yield Fault(name, "(refers to an undefined variable)", "define what its expression names", host)
+    for play, name, option in _options(facility):
+        if not option.required or name in facility.catalogue.provided:
+            continue
+        for host in facility.members(play.pattern):
+            defined = facility.names.get(host, frozenset())
+            if name not in defined:
+                yield Fault(name, "(missing)", f"set it: {_first_sentence(option.description)}", host)
+            elif not option.secret and name not in facility.values.get(host, {}):
+                yield Fault(name, "(refers to an undefined variable)", "define what its expression names", host)
 
 
 def references(facility: Facility) -> Iterator[Fault]:
     """What a role's default refers to is set on each machine that the role runs on."""
-    for play in facility.book.plays:
-        for name, own in facility.book.references.get(play.role, {}).items():
+    for play in facility.catalogue.plays:
+        for name, own in facility.catalogue.references.get(play.role, {}).items():
             for host in facility.members(play.pattern):
                 if name not in facility.names.get(host, ()) and own not in facility.names.get(host, ()):
                     yield Fault(name, "(missing)", f"set it: {own} of the role {play.role} is made of it", host)
@@ -169,16 +169,23 @@ def references(facility: Facility) -> Iterator[Fault]:
 
 def choices(facility: Facility) -> Iterator[Fault]:
     """A value that a role limits to choices, or to a number, is one of them."""
-    for play in facility.book.plays:
-        for name, option in facility.book.options.get(play.role, {}).items():
-            for host in facility.members(play.pattern):
-                value = facility.values.get(host, {}).get(name)
-                if value is None:
-                    continue
-                if option.choices and value not in option.choices:
-                    yield Fault(name, str(value), f"choose one of {', '.join(map(str, option.choices))}", host)
-                elif not _fits(value, option.type):
-                    yield Fault(name, repr(value), f"give a value of type {option.type}", host)
+    for play, name, option in _options(facility):
+        for host in facility.members(play.pattern):
+            value = facility.values.get(host, {}).get(name)
+            if value is None:
+                continue
+            if option.choices and value not in option.choices:
+                yield Fault(name, str(value), f"choose one of {', '.join(map(str, option.choices))}", host)
+            elif not _fits(value, option.type):
+                yield Fault(name, repr(value), f"give a value of type {option.type}", host)
+
+
+def _options(facility: Facility) -> Iterator[tuple[Play, str, Option]]:
+    """Yield each play with each option of its role, and of the roles that this depends on."""
+    for play in facility.catalogue.plays:
+        for role in sorted(facility.catalogue.with_dependencies(play.role)):
+            for name, option in facility.catalogue.options.get(role, {}).items():
+                yield play, name, option
 
 
 def _fits(value: object, kind: str) -> bool:

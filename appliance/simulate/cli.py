@@ -51,7 +51,11 @@ def _several(name: str, default: str | None, text: str) -> Callable[[Callable[..
 
 @dataclass(frozen=True)
 class Streamed:
-    """What placing many chunks one after the other took, and gave."""
+    """What placing many chunks one after the other took, and gave.
+
+    ``place_us``: CPU microseconds for each chunk.
+    ``held_balance``: chunks of the fullest host, as a multiple of the mean.
+    """
 
     hosts: int
     replicas: int

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from appliance.compute.places import weigh
-from appliance.compute.queue import HostQueue
+from appliance.compute.scheduling.host_queue import HostQueue
+from appliance.compute.scheduling.places import weigh
 from appliance.placement import PlacementMap
 from appliance.simulate.model import BUCKET, CARD_RATE, DISK_RATE, JITTER, OBJECT_BYTES, Cell, Result, make_map
 
@@ -20,13 +20,13 @@ Hosts = tuple[str, ...]
 
 
 def keys(count: int) -> Iterator[list[str]]:
-    """The keys of an array of so many chunks, in blocks."""
+    """Yield the keys of an array of ``count`` chunks, in lists of at most `BLOCK`."""
     for first in range(0, count, BLOCK):
         yield [f"era5/t2m/c/{number}/0/0" for number in range(first, min(first + BLOCK, count))]
 
 
 def placed(cluster_map: PlacementMap, count: int) -> Iterator[list[Hosts]]:
-    """The hosts of so many chunks, in blocks."""
+    """Yield for each list of `keys` the hosts of its chunks, each chunk's primary first."""
     return (cluster_map.hosts(BUCKET, block) for block in keys(count))
 
 
@@ -34,6 +34,10 @@ def stream(hosts: int, replicas: int, count: int, seed: int, step: Callable[[int
     """Place so many chunks and keep none of them.
 
     Args:
+        hosts: storage hosts of the made map.
+        replicas: copies of each chunk.
+        count: chunks to place.
+        seed: of the made map; the same seed gives the same map.
         step: called with the number of chunks that have been placed since the last call.
 
     Returns:
@@ -65,11 +69,11 @@ class Run:
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._map = make_map(cell.hosts, cell.replicas, seed)
         self._names = sorted(self._map.addresses)
-        self._queue = HostQueue()
+        self._queue: HostQueue[int] = HostQueue()
         self._holders: list[list[Hosts]] = []  # of each task's objects
 
     def result(self) -> Result:
-        """Run it. CPU seconds are those of this process."""
+        """Run the cell, once, and return its figures. CPU seconds are those of this process."""
         place_seconds = self._place()
         before = time.process_time()
         local, best, reads, idle = self._work()
@@ -133,15 +137,15 @@ class Run:
             waiting[host].discard(slot)
             number = queue.pop(host, now)
             if number is None:
-                due = queue.next_help((host,), now)
+                due = queue.next_due((host,), now)
                 if due is not None:
                     waiting[host].add(slot)
                     ask_at(due, slot)
                 continue
-            while queue.woken:
-                for other in waiting[queue.woken.pop()]:
+            while queue.ready_hosts:
+                for other in waiting[queue.ready_hosts.pop()]:
                     ask_at(now, other)
-            objects = self._holders[number]  # type: ignore[call-overload]  # keys are the numbers pushed
+            objects = self._holders[number]
             here = sum(host in holders for holders in objects)
             seconds = self._seconds(here, len(objects))
             queue.observe(seconds, 2 * here > len(objects))

@@ -96,7 +96,7 @@ def make_map(hosts: int, replicas: int, seed: int) -> PlacementMap:
     return PlacementMap(
         epoch=1,
         cluster="00000000-0000-4000-8000-000000000000",
-        chunk_bytes=64 * 2**20,
+        chunk_bytes=OBJECT_BYTES,
         osds=dict(enumerate(names)),
         addresses={name: name for name in names},
         pools={POOL: Pool(POOL, "data", False, pg_num, acting)},

@@ -1,44 +1,79 @@
 """``python -m appliance.verify.facility``: check the facility on its head, as root, and print a report.
 
-Reads a JSON object on standard input: user, password, hub_url, gateway_url, gateway_proxy_address, placement_url,
-s3_endpoint, s3_credentials (a file), environment (a path), seconds (patience with the cluster). Exits 1 where a check
-failed. The password and the token are in no argument, no environment and no output.
+Reads a JSON object of `Settings` on standard input. Exits 1 where a check failed. The password and the token are in no
+argument, no environment and no output.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
-import pwd
 import secrets
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
+from appliance.checked_json import (
+    AbsolutePath,
+    Check,
+    FaultyError,
+    PositiveWhole,
+    Text,
+    Url,
+    is_text,
+    parse,
+    read_object,
+)
+from appliance.researcher.account import researcher_account
+from appliance.researcher.environment import (
+    Addresses,
+    common_environment,
+    credential,
+    gateway_environment,
+    keys_file,
+)
+from appliance.researcher.sandbox import SANDBOX, as_lines
 from appliance.verify.hub import HubSession
 from appliance.verify.report import Report
 
-GATEWAY_PREFIX = "/services/dask-gateway"
+Password = Annotated[str, Check(is_text, "give the researcher's password", secret=True)]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the check is told; see the module's text. ``seconds`` limits the researcher's part."""
+    """What the check is told.
 
-    user: str
-    password: str = dataclasses.field(repr=False)
-    hub_url: str
-    gateway_url: str
-    gateway_proxy_address: str
-    placement_url: str
-    s3_endpoint: str
-    s3_credentials: str
-    environment: str
-    seconds: int
+    Attributes:
+        user: the researcher as whom the facility is used.
+        password: the researcher's.
+        uid_min: the least uid of a researcher.
+        uid_max: the greatest.
+        hub_url: the hub, without a path.
+        gateway_url: the gateway of Dask clusters, without a path.
+        gateway_proxy_address: the gateway's proxy to the schedulers.
+        placement_url: the placement service.
+        s3_endpoint: S3.
+        s3_keys: the directory of the researchers' S3 keys.
+        environment: the environment of the notebooks, or a link to it.
+        seconds: the most that the researcher's part may take.
+    """
+
+    user: Text
+    password: Password = dataclasses.field(repr=False)
+    uid_min: PositiveWhole
+    uid_max: PositiveWhole
+    hub_url: Url
+    gateway_url: Url
+    gateway_proxy_address: Url
+    placement_url: Url
+    s3_endpoint: Url
+    s3_keys: AbsolutePath
+    environment: AbsolutePath
+    seconds: PositiveWhole
 
 
 def check(settings: Settings) -> Report:
@@ -72,39 +107,29 @@ def _file(content: str) -> Iterator[Path]:
 
 
 def _researcher(settings: Settings, token: Path, report: Report) -> None:
-    unit = f"facility-check-{secrets.token_hex(4)}"
-    credentials = f"/run/credentials/{unit}.service"
-    home = pwd.getpwnam(settings.user).pw_dir
+    """Run the researcher's part as a unit of that researcher, and take its checks into ``report``."""
+    name = f"facility-check-{secrets.token_hex(4)}"
+    unit = f"{name}.service"
+    home = researcher_account(settings.user, settings.uid_min, settings.uid_max).pw_dir
     environment = os.path.realpath(settings.environment)
     variables = {
         "HOME": home,
-        "LANG": "C.UTF-8",
-        "PATH": f"{environment}/bin:/usr/bin:/bin",
-        "APPLIANCE_ENVIRONMENT": environment,
-        "APPLIANCE_PLACEMENT_URL": settings.placement_url,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_DEFAULT_REGION": "default",
-        "AWS_ENDPOINT_URL": settings.s3_endpoint,
-        "AWS_SHARED_CREDENTIALS_FILE": f"{credentials}/s3",
-        "DASK_GATEWAY__ADDRESS": f"{settings.gateway_url}{GATEWAY_PREFIX}",
-        "DASK_GATEWAY__PROXY_ADDRESS": settings.gateway_proxy_address,
-        "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
-        "DASK_GATEWAY__CLUSTER__OPTIONS__ENVIRONMENT": environment,
+        **common_environment(unit, environment, Addresses(settings.s3_endpoint, settings.placement_url)),
+        **gateway_environment(environment, settings.gateway_url, settings.gateway_proxy_address),
     }
-    properties = [
-        f"LoadCredential=s3:{settings.s3_credentials}",
-        f"LoadCredential=token:{token}",
-        f"RuntimeMaxSec={settings.seconds}",
-        "MemoryMax=2G",
-        "NoNewPrivileges=yes",
-        "PrivateTmp=yes",
-        "ProtectSystem=strict",
-    ]
+    properties: dict[str, str | list[str]] = {
+        **SANDBOX,
+        "LoadCredential": [f"s3:{keys_file(settings.s3_keys, settings.user)}", f"token:{token}"],
+        "ProtectHome": "tmpfs",
+        "BindPaths": home,
+        "RuntimeMaxSec": str(settings.seconds),
+        "MemoryMax": "2G",
+    }
     # A shell reads the token, for Jupyter's variable holds the text itself and units' variables can be read by all.
-    program = f'JUPYTERHUB_API_TOKEN="$(cat {credentials}/token)" exec "$@"'
+    program = f'JUPYTERHUB_API_TOKEN="$(cat {credential(unit, "token")})" exec "$@"'
     command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}", f"--uid={settings.user}"]
     command += ["--slice=notebooks.slice", f"--working-directory={home}"]
-    command += [f"--property={line}" for line in properties]
+    command += [f"--property={line}" for line in as_lines(properties)]
     command += [f"--setenv={name}={value}" for name, value in variables.items()]
     command += ["/bin/sh", "-c", program, "sh", f"{environment}/bin/python", "-m", "appliance.verify.researcher"]
     done = subprocess.run(
@@ -119,7 +144,12 @@ def _researcher(settings: Settings, token: Path, report: Report) -> None:
 
 def main() -> int:
     """Read the settings, check, print the table."""
-    report = check(Settings(**json.load(sys.stdin)))
+    try:
+        settings = read_object(Settings, parse(sys.stdin.buffer.read()))
+    except FaultyError as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
+    report = check(settings)
     sys.stdout.write(report.as_table())
     return 0 if report.ok else 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from stand_in import READS, SIX, Map, Maps, StandIn, facility, holders, local_share, run, until
 
-from appliance.compute import queue
+from appliance.compute.scheduling import host_queue
 
 
 def test_adaptive_scaling_sees_what_is_queued_and_keeps_the_workers_for_it() -> None:
@@ -63,11 +63,11 @@ def test_the_wait_before_help_is_that_of_the_tasks_that_ran(seconds: float) -> N
     async def test() -> None:
         async with facility(*SIX) as made:
             assert made.plugin.queue is not None
-            assert made.plugin.queue.queue.wait == queue.WAIT_FIRST
+            assert made.plugin.queue.queue.locality_wait == host_queue.WAIT_UNKNOWN
             await made.client.compute(StandIn("length", 60, seconds=seconds).array().sum())
-            wait = made.plugin.queue.queue.wait
-            assert wait >= queue.PATIENCE * seconds  # they sleep for so long at least
-            assert wait != queue.WAIT_FIRST
+            wait = made.plugin.queue.queue.locality_wait
+            assert wait >= host_queue.WAIT_LENGTHS * seconds  # they sleep for so long at least
+            assert wait != host_queue.WAIT_UNKNOWN
             assert local_share() >= 0.95
 
     run(test)

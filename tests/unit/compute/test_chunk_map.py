@@ -11,12 +11,14 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import field
+from dask_processes import field
 from s3_endpoint import S3Endpoint
 from table_map import HOSTS, TableMap, holders
 
 import appliance.compute
-from appliance.compute import chunkmap, counters
+from appliance.compute.reading import placement_access
+from appliance.compute.reporting import chunk_map as chunk_map_module
+from appliance.compute.reporting.chunk_picture import ChunkMap, HostChunks
 from appliance.placement.colours import colour
 
 ADDRESSES = {host: f"127.0.0.{host.removeprefix('host')}" for host in HOSTS}
@@ -26,7 +28,7 @@ ADDRESSES = {host: f"127.0.0.{host.removeprefix('host')}" for host in HOSTS}
 def placed(monkeypatch: pytest.MonkeyPatch) -> None:
     made = TableMap()
     monkeypatch.setattr(made, "addresses", ADDRESSES, raising=False)
-    monkeypatch.setattr(counters, "maps", lambda: SimpleNamespace(get=lambda _bucket: made))
+    monkeypatch.setattr(placement_access, "maps", lambda: SimpleNamespace(get=lambda _bucket: made))
 
 
 def keys_of(endpoint: S3Endpoint, prefix: str) -> list[str]:
@@ -66,7 +68,7 @@ def test_each_cell_has_the_colour_of_its_primarys_host(dataset: str) -> None:
 
 
 def test_a_grid_is_drawn_along_its_longest_axes_and_thinned(dataset: str) -> None:
-    source = chunkmap._stored(xr.open_zarr(dataset).t)[2]
+    source = chunk_map_module._stored(xr.open_zarr(dataset).t)[2]
     along = [range(3), range(200), range(100), range(1)]
     asked: list[tuple[int, ...]] = []
 
@@ -74,13 +76,13 @@ def test_a_grid_is_drawn_along_its_longest_axes_and_thinned(dataset: str) -> Non
         asked.extend(chunks)
         return [(("host11",), 1)] * len(chunks)
 
-    cells, caption = chunkmap._drawn(chunkmap._Grid(source, along, places), ["level", "time", "y", "x"])
+    cells, caption = chunk_map_module._drawn(chunk_map_module._Grid(source, along, places), ["level", "time", "y", "x"])
     assert (len(cells), len(cells[0])) == (34, 50)
     assert [place for row in cells for place, _ in row] == asked
     assert cells[1][2][0] == (0, 8, 3, 0)
     assert caption.startswith("y downward (100 chunks), time to the right (200); of level (3) the first chunk only")
     assert "first of several" in caption
-    cells, caption = chunkmap._drawn(chunkmap._Grid(source, [range(10_000)], places), ["time"])
+    cells, caption = chunk_map_module._drawn(chunk_map_module._Grid(source, [range(10_000)], places), ["time"])
     assert sum(map(len, cells)) == 2500
     assert "first of several" in caption
 
@@ -99,15 +101,15 @@ def test_chunks_of_unknown_and_of_no_place_are_told(monkeypatch: pytest.MonkeyPa
     assert "not known" in made._repr_html_()
 
     # A virtual dataset: ranges of files, and a chunk that no file has.
-    source = chunkmap._stored(array)[2]
+    source = chunk_map_module._stored(array)[2]
     references = {f"field.zarr/t/c/{n}/0/0": (f"file{n % 2}.nc", 10 * n, 10) for n in range(1, 24)}
     virtual = SimpleNamespace(**{name: getattr(source, name) for name in ("bucket", "prefix", "chunks", "key")})
     virtual.references, virtual.chunk_bytes = references.get, 999
     ranges = SimpleNamespace(
         hosts_of_ranges=lambda _bucket, wanted: [((HOSTS[key == "file1.nc"], size),) for key, _, size in wanted]
     )
-    monkeypatch.setattr(counters, "ranges", lambda: ranges)
-    monkeypatch.setattr(chunkmap, "_stored", lambda _data: ("t", ["time"], virtual))
+    monkeypatch.setattr(placement_access, "ranges", lambda: ranges)
+    monkeypatch.setattr(chunk_map_module, "_stored", lambda _data: ("t", ["time"], virtual))
     made = appliance.compute.chunk_map(array)
     assert [(row.host, row.chunks, row.bytes) for row in made.hosts] == [
         ("host11", 11, 110),
@@ -117,6 +119,15 @@ def test_chunks_of_unknown_and_of_no_place_are_told(monkeypatch: pytest.MonkeyPa
     assert (made.absent, made.unknown) == (1, 0)
     assert made.name == "t in a virtual dataset of files in s3://alice"
     assert "no object" in made._repr_svg_()
+
+
+def test_what_a_picture_shows_is_escaped() -> None:
+    host = "<b>&host"
+    made = ChunkMap("<b>name", (HostChunks(host, 1, 1, 1, None),), 0, 0, 1, ((((0,), (host,)),),), "<b>caption")
+    page = ElementTree.fromstring(made._repr_html_())  # noqa: S314 - our own
+    shown = "".join(page.itertext())
+    assert all(text in shown for text in ("<b>name", "<b>caption", f"0: {host}"))
+    assert [element.tag for element in page][:2] == ["b", "br"]
 
 
 def test_workers_of_the_cluster_stand_in_the_legend(dataset: str) -> None:
@@ -153,6 +164,6 @@ def test_elsewhere_than_in_the_facility_the_error_says_so(monkeypatch: pytest.Mo
     def unset() -> Any:
         raise KeyError("APPLIANCE_PLACEMENT_URL")
 
-    monkeypatch.setattr(counters, "maps", unset)
+    monkeypatch.setattr(placement_access, "maps", unset)
     with pytest.raises(ValueError, match="APPLIANCE_PLACEMENT_URL is not set"):
         appliance.compute.chunk_map(xr.open_zarr(dataset).t)

@@ -1,192 +1,300 @@
-"""A real scheduler and real workers: where tasks run, what they read, and what happens when something is missing."""
+"""The plugin on a real scheduler and real workers in this process, which checks its own state all the while."""
 
 from __future__ import annotations
 
-import pickle
-import time
+import math
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import dask.array as da
+import numpy as np
 import pytest
-import xarray as xr
-from conftest import ADDRESSES, SECRET, Cluster, field
-from distributed import Client
-from distributed.protocol import serialize
-from distributed.protocol.serialize import ToPickle
-from s3_endpoint import S3Endpoint
-from table_map import holders
-
-import appliance.compute
-
-# As in the facility: what is read, and fused work on it, is one task for each chunk.
-SHAPES: dict[str, Callable[[xr.Dataset], xr.DataArray]] = {
-    "mean": lambda ds: ds.t.mean(),
-    "by month": lambda ds: ds.t.groupby("time.month").mean(),
-    "anomaly": lambda ds: (ds.t.groupby("time.month") - ds.t.groupby("time.month").mean()).std("time"),
-    "part": lambda ds: ds.t.isel(time=slice(15, 171), x=3).max("time"),
-    "persisted": lambda ds: ds.t.persist().mean(),
-}
+from distributed import Client, wait
+from stand_in import GATE, READS, SIX, Maps, StandIn, facility, holders, local_share, run, stopped, until
 
 
-@pytest.fixture(scope="module")
-def large(endpoint: S3Endpoint) -> str:  # noqa: ARG001  # written through it
-    """96 chunks: enough for a balance to mean something."""
-    field(chunks=96).chunk(time=10).to_zarr("s3://alice/large.zarr", mode="w")
-    return "s3://alice/large.zarr"
+@pytest.mark.parametrize("inline", [False, True], ids=["by reference", "inline"])
+def test_reads_are_local_on_all_hosts(inline: bool) -> None:
+    async def test() -> None:
+        async with facility(*SIX, clock=stopped) as made:
+            total = await made.client.compute(StandIn("even", 300, seconds=0.04).array(inline_array=inline).sum())
+            assert total == 30_000.0
+            assert len(READS) == 300
+            assert local_share() == 1.0
+            assert {host for host, _, _ in READS} == set(SIX)  # how evenly is asked of the queue alone
+            del total
+            await until(lambda: not made.scheduler.tasks)
+            made.settled()
+
+    run(test)
 
 
-@pytest.mark.usefixtures("client")
-@pytest.mark.parametrize("shape", SHAPES)
-def test_reads_are_local_without_a_word_in_the_notebook(large: str, shape: str) -> None:
-    before = appliance.compute.report()
-    result = SHAPES[shape](xr.open_zarr(large)).compute()
-    report = appliance.compute.report() - before
-    xr.testing.assert_allclose(result, SHAPES[shape](field(chunks=96)))
-    assert report.reads >= 16
-    assert report.local_share >= 0.99, str(report)
+def test_a_worker_never_holds_more_than_stock_dask_would_give_it() -> None:
+    async def test() -> None:
+        async with facility(*SIX, nthreads=2) as made:
+            most: Counter[str] = Counter()
+
+            class Watch:
+                name = "watch"
+
+                def transition(self, _key: Any, _start: str, finish: str, *_: Any, **__: Any) -> None:
+                    if finish == "processing":
+                        for ws in made.scheduler.workers.values():
+                            most[ws.host] = max(most[ws.host], len(ws.processing))
+
+                def __getattr__(self, _: str) -> Any:
+                    return lambda *_, **__: None
+
+            made.scheduler.plugins["watch"] = Watch()
+            await made.client.compute(StandIn("saturation", 120, seconds=0.005).array().map_blocks(np.sum, drop_axis=0))
+            assert max(most.values()) == math.ceil(1.1 * 2)
+
+    run(test)
 
 
-def test_the_report_counts_what_the_endpoint_saw(client: Client, endpoint: S3Endpoint, large: str) -> None:
-    before = appliance.compute.report(client)
-    endpoint.log.clear()
-    opened = xr.open_zarr(large)
-    endpoint.log.clear()
-    opened.t.sum().compute()
-    report = appliance.compute.report(client) - before
-    seen = [(host, path.lstrip("/")) for method, host, path, _ in endpoint.log if method == "GET"]
-    assert {row.host: row.reads for row in report.rows} == {h: sum(host == h for host, _ in seen) for h, _ in seen}
-    assert sum(row.local for row in report.rows) == sum(host in holders(*k.split("/", 1)) for host, k in seen)
-    assert report.bytes == sum((endpoint.folder / key).stat().st_size for _, key in seen)
-    assert f"{report.reads:,}" in str(report)
-    assert "host12" in report._repr_html_()
+def test_two_datasets_in_one_task_weigh_by_their_bytes() -> None:
+    async def test() -> None:
+        async with facility(*SIX, clock=stopped) as made:
+            small = StandIn("small", 60, seconds=0.01, length=100).array()
+            large = StandIn("large", 60, seconds=0.02, length=900).array()
+            sums = da.map_blocks(lambda a, b: np.array([a.sum() + b.sum()]), small, large, chunks=(1,), dtype="f8")
+            assert await made.client.compute(sums.sum()) == 6_000.0 + 54_000.0
+            large_ones = [local for _, key, local in READS if key.startswith("large")]
+            assert len(large_ones) == 60
+            assert sum(large_ones) == 60
+
+    run(test)
 
 
-def test_what_workers_send_each_other_is_on_the_wire(client: Client) -> None:
-    before = appliance.compute.report()
-    first, second, _ = client.scheduler_info(n_workers=-1)["workers"]
-    block = client.submit(bytes, 3_000_000, workers=[first], pure=False)
-    assert client.submit(len, block, workers=[second], pure=False).result() == 3_000_000
-    between = appliance.compute.report() - before
-    assert 3_000_000 <= between.wire_bytes < 3_100_000
-    assert sum(row.transfers["received"] for row in between.rows) == pytest.approx(3_000_000, rel=0.01)
-    assert len(block.result()) == 3_000_000
-    assert 6_000_000 <= (appliance.compute.report() - before).wire_bytes < 6_200_000  # and a result, to the scheduler
+def test_several_objects_a_task_go_where_most_of_them_are() -> None:
+    async def test() -> None:
+        async with facility(*SIX, clock=stopped) as made:
+            await made.client.compute(StandIn("four", 240, seconds=0.04).array(per_task=4).sum())
+            best = 0
+            for task in range(60):
+                there = Counter(host for chunk in range(4) for host in holders(f"four/{4 * task + chunk}"))
+                best += max(there.values())
+            assert sum(local for _, _, local in READS) == best
+
+    run(test)
 
 
-def test_counts_are_metrics_of_the_worker(client: Client, dataset: str) -> None:
-    from urllib.request import urlopen
+def test_a_users_own_restriction_and_priority_stand() -> None:
+    async def test() -> None:
+        async with facility(*SIX, clock=stopped) as made:
+            worker = made.workers[SIX[2]].address
+            await made.client.compute(StandIn("mine", 24).array().sum(), workers=[worker])
+            assert {host for host, _, _ in READS} == {SIX[2]}
+            READS.clear()
+            GATE.clear()
+            slow = made.client.compute(StandIn("slow", 120, seconds=0.02).array().sum())
+            await until(lambda: len(READS) == len(SIX))
+            urgent = made.client.compute(StandIn("urgent", 24, seconds=0.02).array().sum(), priority=10)
+            await until(lambda: urgent.key in made.scheduler.tasks)
+            GATE.set()
+            await urgent
+            before = sum(key.startswith("slow") for _, key, _ in READS)
+            assert before < 80, "the urgent tasks waited for the others"
+            await slow
+            assert local_share() == 1.0
 
-    xr.open_zarr(dataset).t.mean().compute()
-    appliance.compute.report(client)
-    (worker, info), *_ = client.scheduler_info(n_workers=-1)["workers"].items()
-    port, host = info["services"]["dashboard"], worker.split("//")[1].split(":")[0]
-    text = urlopen(f"http://{host}:{port}/metrics").read().decode()
-    assert 'appliance_s3_reads_total{kind="local"}' in text
-    assert 'appliance_transfer_bytes_total{direction="sent"}' in text
+    run(test)
 
 
-def test_a_users_own_restriction_stands(client: Client, dataset: str) -> None:
-    before = appliance.compute.report()
-    address = next(w for w in client.scheduler_info(n_workers=-1)["workers"] if "127.0.0.12" in w)
-    xr.open_zarr(dataset).t.data.sum().compute(workers=[address])
-    report = appliance.compute.report() - before
-    assert {row.host for row in report.rows if row.reads} == {"host12"}
-    assert report.reasons == {"not placed": sum(row.remote for row in report.rows)}
+def test_several_clients_and_what_is_persisted() -> None:
+    async def test() -> None:
+        async with facility(*SIX, clock=stopped) as made, Client(made.scheduler.address, asynchronous=True) as other:
+            kept = made.client.persist(StandIn("kept", 60, seconds=0.005).array())
+            theirs = other.compute(StandIn("theirs", 60, seconds=0.005).array().sum())
+            assert await made.client.compute(kept.sum()) == await theirs == 6000.0
+            assert len(READS) == 120
+            assert local_share() == 1.0
+            del kept, theirs
+            await until(lambda: not made.scheduler.tasks)
+            made.settled()
+
+    run(test)
 
 
-@pytest.mark.usefixtures("client")
 def test_work_that_reads_nothing_is_spread_as_ever() -> None:
-    total = da.ones((600,), chunks=10).map_blocks(lambda block: block * 2.0).sum()
-    assert total.compute() == 1200.0
+    async def test() -> None:
+        async with facility(*SIX, clock=stopped) as made:
+            reading = made.client.compute(StandIn("beside", 60, seconds=0.01).array().sum())
+            squares = made.client.map(lambda number: number * number, range(200))
+            assert sum(await made.client.gather(squares)) == sum(number * number for number in range(200))
+            assert await reading == 6000.0
+            assert local_share() == 1.0
+
+    run(test)
 
 
-def test_no_key_secret_or_endpoint_is_in_the_graph(endpoint: S3Endpoint, dataset: str) -> None:
-    for options in ({}, {"key": "canary-key", "secret": SECRET, "endpoint_url": endpoint.url("127.0.0.1")}):
-        ds = xr.open_zarr(dataset, storage_options=options)
-        header, frames = serialize(ToPickle(ds.t.mean().__dask_graph__()), on_error="raise")
-        graph = b"".join(bytes(frame) for frame in frames) + pickle.dumps((header, ds))
-        assert b"LocalS3FileSystem" in graph
-        for hidden in ("canary-key", SECRET, endpoint.url("127.0.0.1"), "127.0.0.1"):
-            assert hidden.encode() not in graph
+def test_workers_come_and_go() -> None:
+    async def test() -> None:
+        async with facility() as made:
+            future = made.client.compute(StandIn("adaptive", 300, seconds=0.01).array(inline_array=True).sum())
+            await until(lambda: len(made.scheduler.queued) == 300)
+            await made.add(SIX[0])
+            await made.add(*SIX[1:4])
+            await until(lambda: len(READS) > 60)
+            GATE.clear()
+            await made.add(*SIX[4:])
+            GATE.set()
+            await made.scheduler.retire_workers(workers=[made.workers[SIX[0]].address])
+            assert await future == 30_000.0
+            there = {host for host, _, _ in READS}
+            assert there == set(SIX)
+            # Only tasks whose hosts had no worker while others were idle were read elsewhere.
+            assert local_share() >= 0.8
+
+    run(test)
 
 
-def test_a_killed_worker_changes_no_result(
-    new_cluster: Callable[..., Cluster], endpoint: S3Endpoint, large: str
-) -> None:
-    cluster = new_cluster(*ADDRESSES)
-    with Client(cluster.address) as client:
-        client.wait_for_workers(3, timeout=60)
-        # A lambda travels by value: workers cannot import this module.
-        slow = xr.open_zarr(large).t.data.map_blocks(lambda block: time.sleep(0.2) or block, dtype="f8").mean()
-        future = client.compute(slow)
-        endpoint.log.clear()
-        _until(lambda: sum(host == "host12" for _, host, _, _ in endpoint.log) >= 3)
-        time.sleep(2)  # and a heartbeat has told of it; a report would ask the workers themselves
-        cluster.kill_worker(ADDRESSES[1])
-        assert future.result(timeout=60) == pytest.approx(field(chunks=96).t.values.mean(), abs=1e-12)
-        report = appliance.compute.report(client)
-        assert report.local_share >= 0.99, str(report)
-        # What the dead worker had read and told is still in the account.
-        assert {row.host: row.reads > 0 for row in report.rows} == {"host11": True, "host12": True, "host13": True}
+def test_a_lost_worker_costs_neither_result_nor_locality() -> None:
+    async def test() -> None:
+        async with facility(*SIX, clock=stopped) as made:
+            future = made.client.compute(StandIn("loss", 240, seconds=0.01).array().sum())
+            await until(lambda: len(READS) > 60)
+            await made.lose(SIX[1])
+            assert await future == 24_000.0
+            assert local_share() == 1.0
+
+    run(test)
 
 
-def _until(ready: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline, "did not come about"
-        time.sleep(0.1)
+def test_work_stealing_moves_assigned_tasks_among_their_hosts_and_nowhere_else() -> None:
+    async def test() -> None:
+        async with facility(*SIX) as made:
+            kept = made.client.persist(StandIn("stolen", 36, seconds=0.1).array(inline_array=True))
+            await until(lambda: len(READS) > 3)
+            workers = {ws.host: ws for ws in made.scheduler.workers.values()}
+            assigned = [ts for ts in made.scheduler.tasks.values() if ts.state == "processing"]
+            assert len(assigned) >= 6
+            stealing = made.scheduler.extensions["stealing"]
+            for ts in assigned:
+                theirs = set(made.plugin.places[ts.key].hosts)
+                others = {ws for host, ws in workers.items() if host not in theirs}
+                assert stealing._get_thief(made.scheduler, ts, others, occupancies={}) is None
+                assert made.scheduler.valid_workers(ts) == {workers[host] for host in theirs}
+            await wait(kept)
+            # Free again: should it be lost, it goes through the queue once more.
+            assert not any(ts.host_restrictions for ts in made.scheduler.tasks.values())
+
+    run(test)
 
 
-def test_the_graph_may_come_before_the_workers(new_cluster: Callable[..., Cluster], large: str) -> None:
-    cluster = new_cluster()
-    with Client(cluster.address) as client:
-        future = client.compute(xr.open_zarr(large).t.mean())
-        cluster.add_workers(*ADDRESSES)
-        assert float(future.result(timeout=60)) == pytest.approx(field(chunks=96).t.values.mean(), abs=1e-9)
-        assert appliance.compute.report(client).local_share >= 0.9
+def test_a_task_whose_hosts_have_no_worker_does_not_wait_for_another_event() -> None:
+    async def test() -> None:
+        async with facility(SIX[0]) as made:
+            number = next(number for number in range(100) if SIX[0] not in holders(f"lonely/{number}"))
+            array = StandIn("lonely", 100).array(inline_array=True)
+            for _ in range(2):
+                assert await made.client.compute(array.blocks[number].sum()) == 100.0
+
+    run(test)
 
 
-def test_chunks_whose_hosts_have_no_worker_are_read_all_the_same(
-    new_cluster: Callable[..., Cluster], dataset: str
-) -> None:
-    cluster = new_cluster()
-    with Client(cluster.address) as client:
-        future = client.compute(xr.open_zarr(dataset).t.mean())
-        cluster.add_workers(ADDRESSES[0])
-        assert float(future.result(timeout=60)) == pytest.approx(field().t.values.mean(), abs=1e-9)
-        # and so does the next one, which finds the worker there
-        xr.open_zarr(dataset).t.max().compute()
-        report = appliance.compute.report(client)
-        assert report.why_remote.keys() == {"elsewhere"}
-        assert report.reasons == {"no worker": sum(report.why_remote.values())}
+def test_idle_workers_help_when_nobody_else_can_soon() -> None:
+    async def test() -> None:
+        async with facility(*SIX, nthreads=1) as made:
+            maps = [number for number in range(1000) if holders(f"hot/{number}") == holders("hot/0")]
+            array = StandIn("hot", 1000, seconds=0.2).array()
+            assert len(maps) >= 16
+            await made.client.gather([made.client.compute(array.blocks[number].sum()) for number in maps[:24]])
+            assert len({host for host, _, _ in READS}) > 2, "four hosts stood idle for seconds"
+
+    run(test)
 
 
-def test_reads_that_were_placed_by_a_map_that_has_changed_say_so(
-    new_cluster: Callable[..., Cluster], dataset: str
-) -> None:
-    cluster = new_cluster(*ADDRESSES, TABLE_MAP="stale at the scheduler")
-    with Client(cluster.address) as client:
-        client.wait_for_workers(3, timeout=60)
-        xr.open_zarr(dataset).t.mean().compute()
-        report = appliance.compute.report(client)
-    assert report.reads == 24
-    assert 0 < report.why_remote["elsewhere"] == sum(report.reasons.values())
-    # A worker that had nothing of its own may have helped.
-    assert report.reasons["stale map"] + report.reasons.get("help", 0) == report.why_remote["elsewhere"]
-    assert report.reasons["stale map"] > 0
+def test_a_new_map_moves_what_is_still_queued() -> None:
+    async def test() -> None:
+        from stand_in import Map
+
+        answers = [Map(epoch=1, shift=1)]
+        async with facility(*SIX, maps=Maps(lambda: answers[-1]), refresh=0.1) as made:
+            future = made.client.compute(StandIn("moved", 300, seconds=0.01).array().sum())
+            await until(lambda: len(READS) > 40)
+            assert made.plugin.placed_anew == 0  # the same map again is no reason
+            answers.append(Map(epoch=2))
+            await until(lambda: made.plugin.placed_anew)
+            before = len(READS)
+            assert await future == 30_000.0
+            assert made.plugin.placed_anew == 1
+            after = READS[before + 2 * len(SIX) :]  # but for what was assigned already
+            assert sum(local for _, _, local in after) >= 0.95 * len(after)
+            await until(lambda: made.plugin._watch is None)
+
+    run(test)
 
 
-def test_without_a_map_the_work_is_done_and_nothing_is_called_local(
-    new_cluster: Callable[..., Cluster], dataset: str
-) -> None:
-    cluster = new_cluster(*ADDRESSES, TABLE_MAP="gone")
-    with Client(cluster.address) as client:
-        for _ in range(2):
-            result = xr.open_zarr(dataset).t.mean().compute()
-        assert float(result) == pytest.approx(field().t.values.mean(), abs=1e-9)
-        report = appliance.compute.report(client)
-        assert report.local_share == 0.0
-        assert report.why_remote == {"unplaced": 48}
-        assert report.reasons == {"no map": 48}
-    log = (cluster.folder / "scheduler.log").read_text()
-    assert log.count("without regard to where their data is") == 1
+class _Stuck:
+    """A placement service that accepts and does not answer."""
+
+    def __init__(self) -> None:
+        import threading
+
+        self.released = threading.Event()
+
+    def __call__(self) -> Any:
+        self.released.wait(20)
+        raise ConnectionError("late")
+
+
+class _Liar:
+    epoch = 1
+
+    def hosts(self, _bucket: str, keys: list[str]) -> list[tuple[str, ...]]:
+        return [("10.99.0.1", "10.99.0.2") for _ in keys]
+
+    def address(self, host: str) -> str:
+        return host
+
+
+class _Homeless(_Liar):
+    def address(self, host: str) -> str:
+        from appliance.placement import UnknownPlace
+
+        raise UnknownPlace(f"no storage host {host!r}")
+
+
+class _Garbage(_Liar):
+    def hosts(self, _bucket: str, keys: list[str]) -> list[tuple[str, ...]]:
+        return [None for _ in keys[1:]]  # type: ignore[misc]
+
+
+def _gone() -> Any:
+    raise ConnectionRefusedError("the map service is gone")
+
+
+@pytest.mark.parametrize(
+    "answer", [_gone, _Stuck(), _Liar, _Homeless, _Garbage, lambda: None], ids=lambda a: getattr(a, "__name__", "stuck")
+)
+def test_without_a_usable_map_tasks_run_anywhere(answer: Callable[[], Any], caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with facility(*SIX, maps=Maps(answer), refresh=0.1) as made:
+            for name in ("first", "second"):
+                assert await made.client.compute(StandIn(name, 120, seconds=0.002).array().sum()) == 12_000.0
+            assert len({host for host, _, _ in READS}) == len(SIX)
+            if isinstance(answer, _Stuck):
+                answer.released.set()
+
+    run(test)
+    said = [record.getMessage() for record in caplog.records if "regard to where" in record.getMessage()]
+    assert len(said) <= 1  # however long it lasts: refreshing in vain is another matter, and said in other words
+
+
+def test_a_map_that_comes_late_is_used_for_what_has_not_run() -> None:
+    async def test() -> None:
+        from stand_in import Map
+
+        answers: list[Callable[[], Any]] = [_gone]
+        async with facility(*SIX, maps=Maps(lambda: answers[-1]()), refresh=0.1) as made:
+            future = made.client.compute(StandIn("late", 300, seconds=0.01).array().sum())
+            await until(lambda: len(READS) > 40)
+            answers.append(Map)
+            await until(lambda: made.plugin.placed_anew)
+            before = len(READS) + 2 * len(SIX)
+            assert await future == 30_000.0
+            assert sum(local for _, _, local in READS[before:]) >= 0.95 * len(READS[before:])
+
+    run(test)

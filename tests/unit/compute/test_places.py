@@ -1,26 +1,32 @@
-"""From objects to hosts: what is chosen, and what maps may do meanwhile."""
+"""From objects to hosts: what is chosen, and by what an object is placed."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from appliance.compute.places import OBJECT_BYTES, Atlas, Objects, Places, weigh
+from appliance.compute.scheduling.atlas import Atlas
+from appliance.compute.scheduling.places import Objects, PlaceFinder, weigh
 from appliance.placement import UnknownPlace
 
 ONE, OTHER, FILES = (
-    SimpleNamespace(bucket=bucket, is_whole=lambda key: not key.endswith(".nc")) for bucket in ("one", "other", "files")
+    SimpleNamespace(bucket=bucket, is_one_chunk=lambda key: not key.endswith(".nc"))
+    for bucket in ("one", "other", "files")
 )
 AB, BC, NOWHERE = ("ab", 0, 10), ("bc", 0, 100), ("", 0, 10)
 
 
+MIB = 2**20
+
+
 class Map:
+    chunk_bytes = 64 * MIB
+    buckets: Mapping[str, Any] = {}
+
     def __init__(self, epoch: int = 1, unknown: str = ""):
         self.epoch, self.unknown = epoch, unknown
 
@@ -33,8 +39,8 @@ class Map:
         return host.upper()
 
 
-def places(map_: Any = None) -> Places:
-    return Places(Atlas(SimpleNamespace(get=lambda _bucket: map_ or Map())))
+def finder(map_: Any = None) -> PlaceFinder:
+    return PlaceFinder(Atlas(SimpleNamespace(get=lambda _bucket: map_ or Map())))
 
 
 @pytest.mark.parametrize(
@@ -56,14 +62,14 @@ def test_a_task_goes_where_most_of_its_bytes_are(
 
 
 def test_places_of_tasks_of_one_and_of_several_objects() -> None:
-    found = places().of({"t1": [(ONE, AB)], "t2": [(ONE, AB), (OTHER, BC)], "t3": [(ONE, NOWHERE)]}, {"A", "B", "C"})
+    found = finder().find({"t1": [(ONE, AB)], "t2": [(ONE, AB), (OTHER, BC)], "t3": [(ONE, NOWHERE)]}, {"A", "B", "C"})
     assert found["t1"].hosts == ("A", "B")
     assert (found["t2"].hosts, found["t2"].nbytes, found["t2"].mixed) == (("B",), 110, True)
     assert "t3" not in found  # nobody knows where it is
 
 
 def test_a_host_without_an_address_costs_only_itself() -> None:
-    found = places(Map(unknown="a")).of({"t": [(ONE, AB)]}, {"A", "B"})
+    found = finder(Map(unknown="a")).find({"t": [(ONE, AB)]}, {"A", "B"})
     assert found["t"].hosts == ("B",)
 
 
@@ -79,11 +85,13 @@ def test_parts_of_files_are_placed_by_range_and_not_by_name() -> None:
     reads: dict[str, Objects] = {
         "first": [(FILES, ("x.nc", 0, 10))],
         "across": [(FILES, ("x.nc", 7, 5))],
-        "large": [(ONE, ("ab", 0, OBJECT_BYTES + 1))],  # more than one RADOS object: its name tells of its head alone
+        "large": [
+            (ONE, ("ab", 0, Map.chunk_bytes + 1))
+        ],  # more than one RADOS object: its name tells of its head alone
         "two": [(FILES, ("x.nc", 0, 10)), (ONE, BC)],
         "own": [(FILES, BC)],  # an object of a repository, beside the files that it refers to
     }
-    found = Places(Atlas(maps, Ranges())).of(reads, {"A", "B", "C"})
+    found = PlaceFinder(Atlas(maps, Ranges())).find(reads, {"A", "B", "C"})
     assert {task: place.hosts for task, place in found.items()} == {
         "first": ("A", "B"),
         "across": ("C",),
@@ -92,51 +100,47 @@ def test_parts_of_files_are_placed_by_range_and_not_by_name() -> None:
         "own": ("B", "C"),
     }
     assert (found["across"].nbytes, found["across"].mixed) == (5, True)
-    assert set(Places(Atlas(maps)).of(reads, {"A"})) == {"two", "own"}  # by what is known
+    assert set(PlaceFinder(Atlas(maps)).find(reads, {"A"})) == {"two", "own"}  # by what is known
 
 
 def test_ranges_that_nobody_places_in_time_keep_no_other_task_from_its_place() -> None:
-    def slowly(_bucket: str, _ranges: object) -> list[Any]:
-        time.sleep(0.2)
+    released = threading.Event()
+
+    def stuck(_bucket: str, _ranges: object) -> list[Any]:
+        released.wait(20)
         return []
 
-    atlas = Atlas(SimpleNamespace(get=lambda _bucket: Map()), SimpleNamespace(hosts_of_ranges=slowly), timeout=0.05)
-    found = Places(atlas).of({"file": [(FILES, ("x.nc", 0, 10))], "chunk": [(ONE, AB)]}, {"A", "B"})
+    atlas = Atlas(SimpleNamespace(get=lambda _bucket: Map()), SimpleNamespace(hosts_of_ranges=stuck), timeout=0.05)
+    found = PlaceFinder(atlas).find({"file": [(FILES, ("x.nc", 0, 10))], "chunk": [(ONE, AB)]}, {"A", "B"})
+    released.set()
     assert set(found) == {"chunk"}
 
 
+class Pieces:
+    """Objects of two pieces: the first on a and b, what follows on c."""
+
+    def __init__(self, chunk_bytes: int):
+        self.chunk_bytes = chunk_bytes
+
+    def hosts_of_ranges(self, _bucket: str, ranges: Sequence[tuple[str, int, int]]) -> list[Any]:
+        heads = [(length, min(length, self.chunk_bytes)) for _, _, length in ranges]
+        return [(("a", head), ("b", head), ("c", length - head)) for length, head in heads]
+
+
+@pytest.mark.parametrize("chunk_mib", [32, 64])
+@pytest.mark.parametrize("object_mib", [31, 32, 33, 48, 63, 64])
+def test_an_object_is_placed_by_its_name_up_to_the_chunk_size_of_the_map(chunk_mib: int, object_mib: int) -> None:
+    placement = Map()
+    placement.chunk_bytes = chunk_mib * MIB
+    atlas = Atlas(SimpleNamespace(get=lambda _bucket: placement), Pieces(chunk_mib * MIB))
+    place = PlaceFinder(atlas).find({"task": [(ONE, ("ab", 0, object_mib * MIB))]}, {"A", "B", "C"})["task"]
+    in_pieces = object_mib > chunk_mib
+    # Of 64 MiB in pieces of 32, both hosts of the first piece and the host of the second hold as much.
+    assert place.hosts == (("A", "B", "C") if (object_mib, chunk_mib) == (64, 32) else ("A", "B"))
+    # With one piece the read is local; with two, no host holds all of it.
+    assert place.remote_reads == in_pieces
+
+
 def test_tasks_of_the_same_hosts_share_one_place() -> None:
-    found = places().of({number: [(ONE, AB)] for number in range(100)}, {"A", "B"})
+    found = finder().find({number: [(ONE, AB)] for number in range(100)}, {"A", "B"})
     assert len({id(place) for place in found.values()}) == 1
-
-
-def test_a_map_that_does_not_come_is_waited_for_once_and_the_last_one_stands_in() -> None:
-    silent, now = threading.Event(), [0.0]
-    silent.set()
-
-    def get(_bucket: str) -> Map:
-        silent.wait(20)
-        return Map()
-
-    atlas = Atlas(SimpleNamespace(get=get), timeout=0.05, retry=10.0, clock=lambda: now[0])
-    first = atlas.get("alice")
-    silent.clear()
-    assert atlas.get("alice") is first
-    assert atlas.get("alice") is first  # without asking: it would hang for the timeout each time
-    with pytest.raises(TimeoutError, match="did not answer just now"):
-        atlas.get("bob")
-    silent.set()
-    now[0] = 11.0
-    assert atlas.get("bob") is not first
-    atlas.close()
-
-
-def test_it_is_told_when_a_map_has_changed() -> None:
-    answers = [Map(1)]
-    atlas = Atlas(SimpleNamespace(get=lambda _bucket: answers[-1]))
-    atlas.get("alice")
-    assert not asyncio.run(atlas.changed(["alice"]))
-    answers.append(Map(2))
-    assert asyncio.run(atlas.changed(["alice"]))
-    assert not asyncio.run(atlas.changed(["alice"]))
-    assert atlas.get("alice") is answers[-1]

@@ -6,15 +6,17 @@ import asyncio
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from stand_in import SIX, Maps, StandIn, facility, holders
 
-from appliance.compute.counters import ReadCounter
-from appliance.compute.gather import SchedulerReads
-from appliance.compute.reads import build
-from appliance.compute.reasons import Foreseen, why_remote
-from appliance.compute.transfers import Transfers
+from appliance.compute.reading.read_counter import ReadCounter
+from appliance.compute.reporting.collect import ReadCollector
+from appliance.compute.reporting.reasons import why_remote
+from appliance.compute.reporting.report import build
+from appliance.compute.reporting.transfers import Transfers
+from appliance.compute.scheduling.expectations import Expectations
 
 
 def counts(host: str, reads: dict[str, int], **more: Any) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def counts(host: str, reads: dict[str, int], **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("kinds", "foresight", "why"),
+    ("kinds", "expected", "why"),
     [
         ({"local": 5, "replica": 4}, {"local": 9}, {}),
         ({"local": 5, "elsewhere": 4}, {"local": 5, "help": 4}, {"help": 4}),
@@ -38,20 +40,20 @@ def counts(host: str, reads: dict[str, int], **more: Any) -> dict[str, Any]:
             {"several objects": 4},
             {"several objects": 4, "EC pool": 2, "no map": 1},
         ),
-        # A task that is not done has been foreseen by nobody yet, and one whose read failed was never counted.
+        # A task that is not done is not noted yet, and one whose read failed was never counted.
         ({"elsewhere": 2}, {"help": 5}, {"help": 2}),
     ],
 )
-def test_every_remote_read_has_a_reason(kinds: dict[str, int], foresight: dict[str, int], why: dict[str, int]) -> None:
-    assert why_remote(kinds, foresight) == why
+def test_every_remote_read_has_a_reason(kinds: dict[str, int], expected: dict[str, int], why: dict[str, int]) -> None:
+    assert why_remote(kinds, expected) == why
     assert sum(why.values()) == sum(n for kind, n in kinds.items() if kind not in ("local", "replica"))
 
 
 def test_reports_subtract_to_what_happened_in_between() -> None:
-    before = build([counts("a", {"local": 3, "elsewhere": 1}, foresight={"help": 1}, transfers={"sent": 5})])
+    before = build([counts("a", {"local": 3, "elsewhere": 1}, expected={"help": 1}, transfers={"sent": 5})])
     after = build(
         [
-            counts("a", {"local": 4, "elsewhere": 3}, foresight={"help": 1, "no worker": 2}, transfers={"sent": 9}),
+            counts("a", {"local": 4, "elsewhere": 3}, expected={"help": 1, "no worker": 2}, transfers={"sent": 9}),
             counts("b", {"replica": 2}, transfers={"received": 4, "results": 7}),
         ]
     )
@@ -67,8 +69,20 @@ def test_reports_subtract_to_what_happened_in_between() -> None:
     assert "no worker" in between._repr_html_()
 
 
-def test_a_worker_knows_what_no_host_holds_whole() -> None:
+def test_what_a_report_shows_is_escaped() -> None:
+    page = build([counts("<b>host", {"local": 3})])._repr_html_()
+    assert "&lt;b&gt;host" in page
+    assert "<b>host" not in page
+    (table,) = ElementTree.fromstring(page).iter("tbody")  # noqa: S314 - our own
+    assert [[cell.text for cell in line] for line in table] == [
+        [name, "3", "3", "0", "0", "0.0", "0.0", "0.0"] for name in ("<b>host", "all")
+    ]
+
+
+def test_a_worker_knows_what_no_host_holds_completely() -> None:
     class Map:
+        chunk_bytes = 100
+
         def hosts(self, _bucket: str, keys: list[str]) -> list[tuple[str, ...]]:
             return [()] * len(keys)
 
@@ -82,7 +96,7 @@ def test_a_worker_knows_what_no_host_holds_whole() -> None:
     counter = ReadCounter("me", lambda _: Map(), Ranges)
     counter.add("cold", "key", 10, "me")
     counter.add("warm", "key", 10, "me")
-    counter.add("warm", "file", 10, "me", 5, in_parts=True)
+    counter.add("warm", "file", 10, "me", 5, size=101)
     assert counter.settle()["reads"] == {"erasure": 1, "unplaced": 1, "spread": 1}
 
 
@@ -139,13 +153,13 @@ def test_shards_of_a_rechunk_are_counted_where_they_come_in() -> None:
 
 def _noted(made: Any) -> dict[str, int]:
     """The scheduler's notes, summed over the workers, those with any."""
-    workers = [made.plugin.foreseen.of(worker.id) for worker in made.workers.values()]
+    workers = [made.plugin.expectations.of(worker.id) for worker in made.workers.values()]
     sums = {name: sum(notes.get(name, 0) for notes in workers) for name in ("local", "no worker", "help")}
     sums["several objects"] = sum(notes.get("several objects", 0) for notes in workers)
     return {name: n for name, n in sums.items() if n}
 
 
-def test_the_scheduler_foresees_what_is_local_and_what_is_not() -> None:
+def test_the_scheduler_expects_what_is_local_and_what_is_not() -> None:
     async def run() -> None:
         async with facility(*SIX) as made:
             await made.client.compute(StandIn("even", 60).array().sum())
@@ -175,21 +189,21 @@ def test_reads_without_a_worker_on_their_hosts_are_told_from_help() -> None:
 
 def test_help_is_told_as_help() -> None:
     ws = SimpleNamespace(server_id="w", host="c")
-    place = SimpleNamespace(hosts=("a", "b"), restriction={"a", "b"}, reads=2, away=0)
-    foreseen = Foreseen()
-    foreseen.done(place, ws, {"a", "c"})
-    foreseen.done(place, ws, {"c"})
-    foreseen.done(place, SimpleNamespace(server_id="w", host="a"), {"a", "c"})
-    foreseen.done(place, None, {"a", "c"})
-    assert foreseen.of("w") == {"local": 2, "help": 2, "no worker": 2, "several objects": 0}
-    assert foreseen.of("unknown") == {}
+    place = SimpleNamespace(hosts=("a", "b"), restriction={"a", "b"}, reads=2, remote_reads=0)
+    expectations = Expectations()
+    expectations.note(place, ws, {"a", "c"})
+    expectations.note(place, ws, {"c"})
+    expectations.note(place, SimpleNamespace(server_id="w", host="a"), {"a", "c"})
+    expectations.note(place, None, {"a", "c"})
+    assert expectations.of("w") == {"local": 2, "help": 2, "no worker": 2, "several objects": 0}
+    assert expectations.of("unknown") == {}
 
 
 def test_the_schedulers_report_joins_heartbeats_with_what_it_expected() -> None:
-    foreseen = Foreseen()
+    expectations = Expectations()
     ws = SimpleNamespace(server_id="w", host="c")
-    foreseen.done(SimpleNamespace(hosts=("a",), restriction={"a"}, reads=1, away=0), ws, {"a", "c"})
-    gathered = SchedulerReads(None, foreseen)
+    expectations.note(SimpleNamespace(hosts=("a",), restriction={"a"}, reads=1, remote_reads=0), ws, {"a", "c"})
+    gathered = ReadCollector(None, expectations)
     gathered.heartbeat(ws, {})
     assert gathered.report().reads == 0
     gathered.heartbeat(ws, counts("host-c", {"elsewhere": 1}))

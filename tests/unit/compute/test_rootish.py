@@ -1,56 +1,16 @@
-"""The contract with distributed's scheduler: what is read there has not changed, and what to do when a part is gone."""
+"""The queue of root-ish tasks in a real scheduler: what it changes, and what happens where a part is missing."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import inspect
 import logging
 from typing import Any
 
-import distributed
 import pytest
 from distributed import scheduler as stock
-from distributed import stealing
 from stand_in import READS, SIX, StandIn, facility, local_share
 
-from appliance.compute.rootish import missing_parts
-
-# Parts that ``appliance/compute/rootish.py`` stands in for, or relies on, by a digest of their source. When one of them
-# changes: read the new one, mend the module, and only then write the new digest here.
-READ_IN = "2026.8.0"
-READ = {
-    "Scheduler.stimulus_queue_slots_maybe_opened": "2aa9c5a70172",
-    "SchedulerState._transition_waiting_processing": "c7f0cf0e0bd3",
-    "SchedulerState._transition_waiting_queued": "763381db5c4b",
-    "SchedulerState._transition_queued_processing": "582686aa38d4",
-    "SchedulerState._transition_queued_released": "424b18917344",
-    "SchedulerState._transition_queued_erred": "078a5407511b",
-    "SchedulerState._transition": "b4f2e3463c03",
-    "SchedulerState._add_to_processing": "122c70fee451",
-    "SchedulerState.decide_worker_rootish_queuing_enabled": "7280849e5a73",
-    "SchedulerState.is_rootish": "8ea0f7489699",
-    "SchedulerState.check_idle_saturated": "95e04f2ca593",
-    "SchedulerState.valid_workers": "0e4c054c820b",
-    "Scheduler.handle_task_finished": "f2459ffb4e7e",
-    "Scheduler.handle_worker_status_change": "206e18419a5c",
-    "WorkStealing._get_thief": "aeb1c5c596c6",
-}
-
-
-def source(name: str) -> str:
-    owner, _, part = name.partition(".")
-    holder = getattr(stealing if owner == "WorkStealing" else stock, owner)
-    return inspect.getsource(inspect.unwrap(getattr(holder, part)))
-
-
-@pytest.mark.parametrize("name", READ)
-def test_what_was_read_in_distributed_has_not_changed(name: str) -> None:
-    digest = hashlib.sha256(source(name).encode()).hexdigest()[:12]
-    assert digest == READ[name], (
-        f"{name} of distributed {distributed.__version__} is not that of {READ_IN}: "
-        "read it, mend appliance/compute/rootish.py, then write the new digest"
-    )
+from appliance.compute.scheduling.rootish import missing_parts
 
 
 def test_nothing_is_missing_and_only_this_scheduler_is_changed() -> None:

@@ -1,52 +1,29 @@
-"""The S3 endpoint of the compute room's tests, and NetCDF files on it."""
+"""NetCDF files on the S3 endpoint."""
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import xarray as xr
 from fsspec.implementations.reference import ReferenceFileSystem
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "compute"))
 from s3_endpoint import S3Endpoint
 
-from appliance.compute.s3 import LocalS3FileSystem
+from appliance.compute.reading.filesystem import LocalS3FileSystem
+from appliance.data.snapshots import snapshot_store
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Endpoint]:
-    """One endpoint for all tests, since s3fs takes a second to make a client. This process reaches it as host1."""
-    folder = tmp_path_factory.mktemp("s3")
-    keys = folder.parent / "credentials"
-    keys.write_text("[default]\naws_access_key_id = canary-key\naws_secret_access_key = canary-secret\n")
-    LocalS3FileSystem.clear_instance_cache()  # of another room's endpoint
-    made = S3Endpoint(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", made.url("127.0.0.1"))
-        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
-        patch.setenv("AWS_DEFAULT_REGION", "default")
-        patch.setenv("APPLIANCE_HOST", "host1")
-        yield made
-    LocalS3FileSystem.clear_instance_cache()
-    made.close()
-
-
-@pytest.fixture
-def endpoint(served: S3Endpoint) -> S3Endpoint:
-    """The endpoint with the empty bucket alice and nothing in its log."""
-    shutil.rmtree(served.folder / "alice", ignore_errors=True)
-    (served.folder / "alice").mkdir()
-    served.log.clear()
-    served.headers.clear()
+@pytest.fixture(autouse=True)
+def _empty(endpoint: S3Endpoint, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Each test begins with an empty bucket, of which nothing is known, and ends without the stores of it."""
+    endpoint.empty()
     ReferenceFileSystem.clear_instance_cache()
     for files in LocalS3FileSystem._cache.values():
         files.invalidate_cache()
-    return served
+    yield
+    snapshot_store.cache_clear()
+    caplog.get_records("call").clear()  # a logged error holds on to the store that met it
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+from threading import Condition
 
 import pytest
 
@@ -25,6 +25,34 @@ class Cards:
             (folder / "draft").replace(folder / name)
 
 
+class Clock:
+    """Seconds that pass when a test says so, and are then asked for by looks at the cards."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._asked, self._condition = 0, Condition()
+
+    def __call__(self) -> float:
+        with self._condition:
+            self._asked += 1
+            self._condition.notify_all()
+            return self.now
+
+    def passes(self) -> float:
+        """Let a second pass, wait for a whole look at the cards after it, and return the time."""
+        with self._condition:
+            self.now += 1
+            # The second question comes after the end of the look that began with the first.
+            last = self._asked + 2
+            self._condition.wait_for(lambda: self._asked >= last)
+            return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture
 def cards(tmp_path: Path) -> Cards:
     made = Cards(tmp_path)
@@ -33,37 +61,36 @@ def cards(tmp_path: Path) -> Cards:
     return made
 
 
-def test_a_span_holds_what_was_counted_in_it_and_nothing_from_outside(cards: Cards) -> None:
-    with CardWatch({"store1": "vb-s1", "store2": "vb-s2"}, period=0.01, root=cards.root) as watch:
+def test_a_span_holds_what_was_counted_in_it_and_nothing_from_outside(cards: Cards, clock: Clock) -> None:
+    with CardWatch({"store1": "vb-s1", "store2": "vb-s2"}, period=0.01, root=cards.root, clock=clock) as watch:
         cards.set("vb-s1", 5000, 2000)
-        time.sleep(0.1)
-        start = time.time()
-        time.sleep(0.05)
+        start = clock.passes()
+        clock.passes()
         cards.set("vb-s1", 5700, 2010)
         cards.set("vb-s2", 40, 700)
-        time.sleep(0.05)
-        end = time.time()
-        time.sleep(0.05)
+        end = clock.passes()
+        clock.passes()
         cards.set("vb-s1", 99_999, 99_999)
     assert watch.between(start, end) == {"store1": Traffic(700, 10), "store2": Traffic(40, 700)}
 
 
-def test_a_span_that_was_not_watched_is_refused(cards: Cards) -> None:
-    with CardWatch({"store1": "vb-s1"}, period=0.01, root=cards.root) as watch:
-        now = time.time()
-        time.sleep(0.05)
+def test_a_span_that_was_not_watched_is_refused(cards: Cards, clock: Clock) -> None:
+    with CardWatch({"store1": "vb-s1"}, period=0.01, root=cards.root, clock=clock) as watch:
+        now = clock.passes()
+        clock.passes()
+    assert watch.between(now, now + 1) == {"store1": Traffic(0, 0)}
     for start, end in [(now - 60, now), (now, now + 60), (now + 0.02, now)]:
         with pytest.raises(WireError, match="were watched"):
             watch.between(start, end)
 
 
-def test_a_card_that_goes_away_ends_the_watch(cards: Cards) -> None:
-    with CardWatch({"store1": "vb-s1"}, period=0.01, root=cards.root) as watch:
+def test_a_card_that_goes_away_ends_the_watch(cards: Cards, clock: Clock) -> None:
+    with CardWatch({"store1": "vb-s1"}, period=0.01, root=cards.root, clock=clock) as watch:
+        seen = clock.passes()
         (cards.root / "vb-s1" / "statistics" / "tx_bytes").unlink()
-        time.sleep(0.1)
-        now = time.time()
+        clock.now += 1
     with pytest.raises(WireError, match="were watched"):
-        watch.between(now - 0.05, now)
+        watch.between(seen, seen + 1)
 
 
 def test_a_missing_card_is_named_before_anything_starts(cards: Cards) -> None:

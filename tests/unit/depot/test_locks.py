@@ -36,6 +36,7 @@ def test_names_are_normalised_and_all_hashes_kept(tmp_path: Path) -> None:
     [
         "numpy>=2 --hash=sha256:" + HASH,
         "numpy==2.0",
+        "numpy==2.* --hash=sha256:" + HASH,
         "--extra-index-url file:///somewhere",
         "numpy @ file:///somewhere/numpy.whl --hash=sha256:" + HASH,
         "-e .",

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import http.server
 import socket
 import tempfile
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import http_serving
 import pytest
+from http_serving import serving
+from waiting import until
 
 from appliance.depot import server, traffic
 from appliance.depot.config import Settings, nameservers
@@ -29,15 +31,17 @@ class Mirror:
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.release = b"Suite: trixie, first"
+        self.may_answer = threading.Event()  # packages; indexes are answered at once
+        self.may_answer.set()
         mirror = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(http_serving.Handler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
                 mirror.asked[self.path] += 1
                 if self.path.startswith("/debian/pool/"):
-                    time.sleep(0.3)  # long enough for others to ask meanwhile
+                    mirror.may_answer.wait()
                     body, etag = b"package " * 1000, '"p"'
                 elif self.path == "/debian/dists/trixie/InRelease":
                     body, etag = mirror.release, f'"{hash(mirror.release)}"'
@@ -56,20 +60,15 @@ class Mirror:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_args: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._serving = ExitStack()
+        self._port = self._serving.enter_context(serving(Handler))
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/debian"
+        return f"http://127.0.0.1:{self._port}/debian"
 
     def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._serving.close()
 
 
 @pytest.fixture
@@ -100,16 +99,33 @@ def settings(mirror: Mirror) -> Settings:
     return Settings(listen="127.0.0.1", port=_free_port(), debian=mirror.address, refresh="1s")
 
 
+def _connections(port: int) -> int:
+    """How many clients of a loopback port there are."""
+    sides = (line.split()[1:4] for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum((local, state) == (f"0100007F:{port:04X}", "01") for local, _, state in sides)
+
+
 def _get(settings: Settings, path: str) -> tuple[bytes, str]:
     with urllib.request.urlopen(f"http://127.0.0.1:{settings.port}{path}", timeout=20) as answer:
         return answer.read(), answer.headers.get("X-Depot-Cache", "")
 
 
+def _expired(settings: Settings, path: str) -> tuple[bytes, str]:
+    """The first answer after the time for which an index is not asked for anew."""
+    answers: list[tuple[bytes, str]] = []
+    until(lambda: answers.append(_get(settings, path)) or answers[-1][1] != "HIT")
+    return answers[-1]
+
+
 def test_a_package_is_fetched_once_however_many_ask_at_once(depot: Depot, settings: Settings, mirror: Mirror) -> None:
     server.up(depot, settings)
 
+    mirror.may_answer.clear()
     with ThreadPoolExecutor(4) as machines:
-        bodies = list(machines.map(lambda _: _get(settings, "/debian/pool/main/a/a_1%2b2~3.deb")[0], range(4)))
+        asked = machines.map(lambda _: _get(settings, "/debian/pool/main/a/a_1%2b2~3.deb")[0], range(4))
+        until(lambda: _connections(settings.port) == 4)
+        mirror.may_answer.set()
+        bodies = list(asked)
 
     assert set(map(len, bodies)) == {8000}
     assert sum(mirror.asked.values()) == 1
@@ -125,10 +141,9 @@ def test_what_was_fetched_outlives_the_depot_and_the_mirror(depot: Depot, settin
     server.down(depot)
     server.up(depot, settings)
     mirror.stop()
-    time.sleep(2.1)  # nginx counts in whole seconds: beyond --refresh
 
+    assert _expired(settings, "/debian/dists/trixie/InRelease") == (b"Suite: trixie, first", "STALE")
     assert _get(settings, "/debian/pool/main/a/a.deb")[1] == "HIT"
-    assert _get(settings, "/debian/dists/trixie/InRelease") == (b"Suite: trixie, first", "STALE")
 
 
 def test_an_index_is_asked_for_anew_and_sent_only_when_it_changed(
@@ -136,14 +151,11 @@ def test_an_index_is_asked_for_anew_and_sent_only_when_it_changed(
 ) -> None:
     server.up(depot, settings)
     path = "/debian/dists/trixie/InRelease"
-    first = _get(settings, path)
-    time.sleep(2.1)
-    unchanged = _get(settings, path)
-    mirror.release = b"Suite: trixie, second"
-    time.sleep(2.1)
 
-    assert (first[1], unchanged[1]) == ("MISS", "REVALIDATED")
-    assert _get(settings, path)[0] == b"Suite: trixie, second"
+    assert _get(settings, path)[1] == "MISS"
+    assert _expired(settings, path) == (b"Suite: trixie, first", "REVALIDATED")
+    mirror.release = b"Suite: trixie, second"
+    assert _expired(settings, path)[0] == b"Suite: trixie, second"
 
 
 def test_static_content_is_served_and_nothing_else_of_the_depot(depot: Depot, settings: Settings) -> None:
@@ -155,7 +167,8 @@ def test_static_content_is_served_and_nothing_else_of_the_depot(depot: Depot, se
     for path in ("/signing.key", "/wheels/../signing.key", "/wheels/%2e%2e/%2e%2e/signing.key", "/nginx/nginx.conf"):
         with pytest.raises(urllib.error.HTTPError) as caught:
             _get(settings, path)
-        assert caught.value.code in (400, 404)
+        with caught.value as refusal:
+            assert refusal.code in (400, 404)
 
 
 def test_up_again_changes_nothing_and_other_settings_reload(depot: Depot, settings: Settings) -> None:

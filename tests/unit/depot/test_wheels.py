@@ -13,15 +13,15 @@ import pytest
 from appliance.depot import own_wheel
 from appliance.depot.errors import DepotError
 from appliance.depot.layout import Project
-from appliance.depot.locks import Requirement
-from appliance.depot.wheels import Store
+from appliance.depot.locks import LockedPackage
+from appliance.depot.wheels import Store, Wheel
 
 NAME = "thing-1.0-py3-none-any.whl"
 
 
-def _requirement(content: bytes) -> Requirement:
+def _requirement(content: bytes) -> LockedPackage:
     sha256 = hashlib.sha256(content).hexdigest()
-    return Requirement("thing", "1.0", frozenset({sha256, "f" * 64}), f"thing==1.0 --hash=sha256:{sha256}")
+    return LockedPackage("thing", "1.0", frozenset({sha256, "f" * 64}), f"thing==1.0 --hash=sha256:{sha256}")
 
 
 @pytest.fixture
@@ -45,6 +45,19 @@ def test_a_wheel_that_was_cut_short_or_swapped_is_missing(store: Store) -> None:
     (store.directory / NAME).write_bytes(b"who")
 
     assert store.match([_requirement(b"whole")])[1] == [_requirement(b"whole")]
+
+
+def test_a_wheels_name_and_version_are_told_in_their_normal_form() -> None:
+    wheel = Wheel("Zope_Interface-6.01-cp313-cp313-manylinux_2_17_x86_64.whl", "0" * 64, 1)
+
+    assert (wheel.name, wheel.version) == ("zope-interface", "6.1")
+
+
+def test_a_project_without_a_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'appliance'\n")
+
+    with pytest.raises(DepotError, match=r"no version in \[project\]"):
+        own_wheel.version(Project(tmp_path))
 
 
 def test_a_damaged_memory_is_made_anew(store: Store, tmp_path: Path) -> None:

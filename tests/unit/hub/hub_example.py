@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from appliance.checked_json import read_object
+from appliance.hub.settings import HubSettings
+
 GOOD: dict[str, Any] = {
     "site_name": "rack",
     "researchers_group": "researchers",
+    "uid_min": 2000,
+    "uid_max": 59999,
     "public_port": 8000,
     "hub_port": 8081,
     "proxy_api_port": 8001,
@@ -15,8 +20,13 @@ GOOD: dict[str, Any] = {
     "tasks_limit": 4096,
     "environment_link": "/opt/appliance/analysis",
     "s3_endpoint": "http://127.0.0.1:7481",
-    "s3_credentials": "/etc/appliance/s3",
+    "s3_keys": "/etc/appliance/s3",
     "placement_url": "http://127.0.0.1:7483",
     "gateway_url": "http://127.0.0.1:8003",
     "gateway_proxy_address": "gateway://head1:8786",
 }
+
+
+def hub_settings(**changes: Any) -> HubSettings:
+    """Return the settings with changes, checked as from a file."""
+    return read_object(HubSettings, GOOD | changes)

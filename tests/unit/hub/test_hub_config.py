@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jinja2
 import pytest
-from hub_example import GOOD
+from hub_example import hub_settings
 from traitlets.config import Config
 
 from appliance.hub.config import configure
-from appliance.hub.settings import HubSettings
 
 SECRETS = {"cookie-secret": "ab" * 32, "proxy-token": "of-the-proxy", "gateway-token": "of-the-gateway"}
 
@@ -23,7 +23,7 @@ def credentials(tmp_path: Path) -> Path:
 
 def configured(credentials: Path, **changes: object) -> Config:
     config = Config()
-    configure(config, HubSettings.from_mapping(GOOD | changes), credentials, Path("/state"))
+    configure(config, hub_settings(**changes), credentials, Path("/state"))
     return config
 
 
@@ -70,6 +70,14 @@ def test_inner_listeners_are_on_loopback(credentials: Path) -> None:
     assert config.JupyterHub.bind_url == "http://:9000"
 
 
-def test_the_site_name_is_text_and_not_markup(credentials: Path) -> None:
-    announcement = configured(credentials, site_name="<b>A & B</b>").JupyterHub.template_vars["announcement_login"]
-    assert announcement == "<h1>&lt;b&gt;A &amp; B&lt;/b&gt;</h1>"
+def test_the_log_in_page_shows_the_site_name_as_text_and_not_as_markup(credentials: Path) -> None:
+    config = configured(credentials, site_name="<b>A & B</b>")
+    # As JupyterHub looks for templates: the site's first, and its own under "templates/".
+    own = jinja2.DictLoader({"login.html": "{% block announcement %}old{% endblock %}<form>"})
+    sites = jinja2.FileSystemLoader(config.JupyterHub.template_paths)
+    loader = jinja2.ChoiceLoader([jinja2.PrefixLoader({"templates": own}), sites])
+    pages = jinja2.Environment(loader=loader, autoescape=True)
+    page = pages.get_template("login.html").render(config.JupyterHub.template_vars)
+    assert "<h1>&lt;b&gt;A &amp; B&lt;/b&gt;</h1>" in page
+    assert "<form>" in page
+    assert "old" not in page

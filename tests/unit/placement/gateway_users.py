@@ -1,12 +1,14 @@
-"""A gateway that knows users and checks their signatures, as RGW does, and callers that need no gateway."""
+"""A gateway that knows users and checks their signatures, as RGW does, and an authenticator that needs no gateway."""
 
-import http.server
-import threading
+from contextlib import ExitStack
 from typing import Any
 from xml.sax.saxutils import escape
 
-from appliance.placement.callers import Callers
-from appliance.placement.signature import Keys, headers_with, signature
+import http_serving
+from http_serving import serving
+
+from appliance.placement.auth.sigv4 import Keys, headers_of, sign
+from appliance.placement.service.authentication import Authenticator
 
 OWNER = (
     '<?xml version="1.0" encoding="UTF-8"?><ListAllMyBucketsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
@@ -22,16 +24,13 @@ class GatewayUsers:
         self.users, self.asked = users, list[tuple[str, str, str]]()
         self.status, self.body = 200, ""  # another answer than the right one
         self.buckets = 3
-        self._httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._httpd.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-        self.endpoint = f"http://127.0.0.1:{self._httpd.server_address[1]}"
+        self._serving = ExitStack()
+        port = self._serving.enter_context(serving(self._handler()))
+        self.endpoint = f"http://127.0.0.1:{port}"
 
     def close(self) -> None:
         """End it; it does not answer any more."""
-        self._httpd.shutdown()
-        self._httpd.server_close()
-        self._thread.join()
+        self._serving.close()
 
     def judge(self, headers: Any, path: str) -> tuple[int, str]:
         """Return status and body for a request, having made the signature anew from the user's secret."""
@@ -42,15 +41,15 @@ class GatewayUsers:
         if access not in self.users:
             return 403, "<Error><Code>InvalidAccessKeyId</Code></Error>"
         user, secret = self.users[access]
-        right = headers_with(signature(Keys(access, secret), host, path, "", stamp), access, host, stamp)
+        right = headers_of(sign(Keys(access, secret), "GET", host, path, stamp), access, host, stamp)
         if given != right["authorization"]:
             return 403, "<Error><Code>SignatureDoesNotMatch</Code></Error>"
         return 200, OWNER.format(escape(user), "".join(BUCKET.format(number) for number in range(self.buckets)))
 
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+    def _handler(self) -> type[http_serving.Handler]:
         gateway = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(http_serving.Handler):
             def do_GET(self) -> None:
                 gateway.asked.append((self.command, self.path, self.headers["Host"]))
                 status, body = gateway.judge(self.headers, self.path)
@@ -58,19 +57,16 @@ class GatewayUsers:
                 self.end_headers()
                 self.wfile.write((gateway.body or body).encode())
 
-            def log_message(self, *_: Any) -> None:
-                """Keep the test's output clean."""
-
         return Handler
 
 
-class Everyone(Callers):
+class Everyone(Authenticator):
     """Takes everybody for a user."""
 
     def __init__(self) -> None:
         super().__init__("http://127.0.0.1:9")
 
-    def known(self, header: str | None) -> str | None:
+    def cached_user(self, header: str | None) -> str | None:
         """Return a user."""
         del header
         return "somebody"

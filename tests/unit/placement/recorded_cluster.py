@@ -1,24 +1,28 @@
 """A cluster's answers, recorded from a real one (folder ``answers``), played back over the same two ways.
 
-The monitors' and the manager's answers come from a program that speaks as appliance/placement/monitor.py does, the
-gateway's from a loopback HTTP server. What is under test is everything between these answers and a client of the
-service. That a living cluster answers so is what tests/rack/test_placement.py looks at.
+The monitors' and the manager's answers come from a program that speaks as
+appliance/placement/service/rados_helpers/monitor.py does, the gateway's from a loopback HTTP server. What is under
+test is everything between these answers and a client of the service. That a living cluster answers so is what
+tests/rack/test_placement.py looks at.
 """
 
-import http.server
 import json
 import shutil
 import sys
-import threading
 import urllib.parse
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from appliance.placement.buckets import Gateway
-from appliance.placement.cluster import Access, Monitors
-from appliance.placement.signature import Keys
+import http_serving
+from http_serving import serving
+
+from appliance.placement.auth.sigv4 import Keys
+from appliance.placement.service.ceph_monitors import CephClientOptions, Monitors
+from appliance.placement.service.rgw_admin import RgwAdmin
 
 ANSWERS = Path(__file__).with_name("answers")
+CHUNK = 64 * 2**20
 DATA_POOLS = {"default-placement": "default.rgw.buckets.data"}
 
 # `FILE.fault` beside an answer: what happens instead of it.
@@ -40,7 +44,7 @@ for line in sys.stdin:
     if fault == "die":
         sys.exit("rados: connection lost")
     if fault == "silence":
-        time.sleep(60)
+        sys.stdin.read()  # until whoever asks has given up
     out = "" if fault else (answers / (name + ".json")).read_text()
     print(json.dumps({{"code": 13 if fault else 0, "out": out, "status": fault}}), flush=True)
 """
@@ -55,20 +59,18 @@ class RecordedCluster:
         player = folder / "player"
         player.write_text(PLAYER.format(python=sys.executable, folder=str(self.folder)))
         player.chmod(0o755)
-        access = Access("placement", folder / "ceph.conf", folder / "keyring", str(player), timeout)
-        self.monitors = Monitors(access)
-        self._httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._httpd.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-        endpoint = f"http://127.0.0.1:{self._httpd.server_address[1]}"
-        self.gateway = Gateway(endpoint, Keys("access", "secret"), DATA_POOLS)
+        options = CephClientOptions("placement", folder / "ceph.conf", folder / "keyring", str(player), timeout)
+        self.monitors = Monitors(options)
+        self._serving = ExitStack()
+        port = self._serving.enter_context(serving(self._handler()))
+        endpoint = f"http://127.0.0.1:{port}"
+        self.rgw = RgwAdmin(endpoint, Keys("access", "secret"), DATA_POOLS)
 
     def close(self) -> None:
         """End what was started."""
         self.monitors.close()
-        self._httpd.shutdown()
-        self._httpd.server_close()
-        self._thread.join()
+        self.rgw.close()
+        self._serving.close()
 
     def read(self, name: str) -> Any:
         """Return an answer, parsed."""
@@ -93,10 +95,10 @@ class RecordedCluster:
         path.unlink(missing_ok=True)
         return names
 
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+    def _handler(self) -> type[http_serving.Handler]:
         cluster = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(http_serving.Handler):
             def do_GET(self) -> None:
                 query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
                 name = query.get("bucket")
@@ -116,8 +118,5 @@ class RecordedCluster:
                 self.send_response(status)
                 self.end_headers()
                 self.wfile.write(json.dumps(document).encode())
-
-            def log_message(self, *_: Any) -> None:
-                """Keep the test's output clean."""
 
         return Handler

@@ -1,21 +1,38 @@
-"""The objects whose manifests were recorded from a real gateway, behind a reader's socket and a gateway's port."""
+"""Objects whose manifests a real gateway has written, behind the manifest reader's socket and a gateway's port."""
 
-import http.server
+import base64
 import json
 import socket
 import threading
 import urllib.parse
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import http_serving
 from example_map import document
+from http_serving import serving
 
 from appliance.placement import PlacementMap
-from appliance.placement.keeper import Keeper, Packed
+from appliance.placement.model.map_json import decode_map
+from appliance.placement.model.object_layout import Layout
+from appliance.placement.model.rgw_manifest import decode_manifest
+from appliance.placement.service.map_refresher import EncodedMap, MapRefresher
 
+# Of each object: the attribute user.rgw.manifest, and what `radosgw-admin object manifest` says of it.
 RECORDED = json.loads((Path(__file__).with_name("answers") / "gateway_manifests.json").read_text())
 MIB = 2**20
 RULES = {"default-placement": "data", "default-placement/COLD": "cold"}
+
+
+def pool_of(rule: str, explicit: str) -> int | None:
+    """Return the number of the recorded objects' pool, by its placement rule."""
+    return 7 if rule.partition("/")[0] == "default-placement" and not explicit else None
+
+
+def decoded(entry: dict[str, Any]) -> Layout:
+    """Return the layout of a recorded object, from its manifest."""
+    return decode_manifest(base64.b64decode(entry["manifest"]), entry["etag"], 7, pool_of)
 
 
 def recorded_map() -> PlacementMap:
@@ -28,31 +45,28 @@ def recorded_map() -> PlacementMap:
             "placement": "default-placement",
             "versioned": entry["bucket"] != "alice",
         }
-    return PlacementMap.from_json(whole)
+    return decode_map(whole)
 
 
 class Storage:
-    """A reader's socket and a gateway's port over the recorded objects; both count what they are asked."""
+    """The manifest reader's socket and a gateway's port over the recorded objects; both count what they are asked."""
 
     def __init__(self, folder: Path) -> None:
-        self.path, self.asked, self.heads = folder / "socket", [], []
+        self.path, self.asked, self.looked_up = folder / "socket", [], []
         self.fault = ""
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(self.path))
         self._listening.listen()
-        self._threads = [threading.Thread(target=self._accept)]
-        self.httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._threads.append(threading.Thread(target=self.httpd.serve_forever, kwargs={"poll_interval": 0.02}))
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._accept)
+        self._thread.start()
+        self._serving = ExitStack()
+        self.port = self._serving.enter_context(serving(self._handler()))
 
     def close(self) -> None:
-        self.httpd.shutdown()
-        self.httpd.server_close()
+        self._serving.close()
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
 
     def _accept(self) -> None:
         while True:
@@ -76,15 +90,15 @@ class Storage:
                 return "AAAA" if self.fault == "garbage" else str(entry["manifest"])
         return None
 
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+    def _handler(self) -> type[http_serving.Handler]:
         storage = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(http_serving.Handler):
             protocol_version = "HTTP/1.1"
 
             def do_HEAD(self) -> None:
                 _, bucket, key = urllib.parse.unquote(self.path).split("/", 2)
-                storage.heads.append(key)
+                storage.looked_up.append(key)
                 found = next((one for one in RECORDED if (one["bucket"], one["key"]) == (bucket, key)), None)
                 self.send_response(200 if found else 404)
                 self.send_header("Content-Length", str(found["size"] if found else 0))
@@ -94,17 +108,17 @@ class Storage:
                         self.send_header("x-amz-version-id", found["version"])
                 self.end_headers()
 
-            def log_message(self, *_: Any) -> None:
-                """Keep the test's output clean."""
-
         return Handler
 
 
-class FixedMap(Keeper):
-    """A keeper whose cluster never changes."""
+class FixedMap(MapRefresher):
+    """A map that is never refreshed."""
 
     def __init__(self) -> None:
-        self.packed = Packed.of(recorded_map())
+        self.encoded = EncodedMap.of(recorded_map())
 
-    def find(self, bucket: str) -> None:
+    def look_up(self, bucket: str) -> None:
         """There are no others."""
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -10,7 +10,7 @@ import pytest
 from small_site import FILES, sound
 
 from appliance.preflight import Facility, Fault, judge
-from appliance.preflight.book import Book
+from appliance.preflight.role_catalogue import RoleCatalogue
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +23,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def book(site: Path) -> Book:
-    return Book.read(site)
+def catalogue(site: Path) -> RoleCatalogue:
+    return RoleCatalogue.read(site)
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def request_() -> dict[str, Any]:
 
 
 @pytest.fixture
-def judged(book: Book) -> Callable[[dict[str, Any]], list[Fault]]:
+def judged(catalogue: RoleCatalogue) -> Callable[[dict[str, Any]], list[Fault]]:
     def ask(request: dict[str, Any]) -> list[Fault]:
-        return judge(Facility.from_request(request, book))
+        return judge(Facility.from_request(request, catalogue))
 
     return ask

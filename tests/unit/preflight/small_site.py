@@ -12,6 +12,8 @@ FILES = {
 - hosts: ceph_osd:ceph_rgw
   roles:
     - role: ceph_osd
+- hosts: ceph_rgw
+  roles: [ceph_rgw]
 - hosts: jupyterhub
   vars: {hub_given: 1}
   roles:
@@ -23,31 +25,38 @@ argument_specs:
     options:
       accounts_users: {type: list, required: true, description: The researchers. As a list.}
       accounts_groups: {type: list, description: Their groups.}
+      accounts_name_pattern: {type: str, description: What a name is.}
       accounts_passwords: {type: dict, required: true, description: From the vault.}
 """,
+    "roles/accounts/defaults/main.yml": 'accounts_name_pattern: "[a-z][a-z0-9-]{1,30}[a-z0-9]"\n',
     "roles/ceph_osd/meta/argument_specs.yml": """
 argument_specs:
   main:
     options:
       ceph_fsid: {type: str, required: true, description: The cluster's id.}
       ceph_osd_devices: {type: list, required: true, description: The disks of the machine.}
-      ceph_rgw_data_size: {type: int, default: 3, description: Copies.}
       machine_address: {type: str, required: true, description: The address.}
 """,
     "roles/ceph_osd/defaults/main.yml": """
-ceph_rgw_data_size: 3
 ceph_osd_name: "{{ inventory_hostname }}"
 ceph_osd_copies: "{{ ceph_rgw_data_size }}"
 ceph_osd_region: "{{ site.region }}"
 ceph_osd_key: "{{ ceph_boot_key }}"
 """,
+    "roles/ceph_rgw/meta/argument_specs.yml": """
+argument_specs:
+  main:
+    options:
+      ceph_rgw_data_size: {type: int, default: 3, description: Copies.}
+""",
+    "roles/ceph_rgw/defaults/main.yml": "ceph_rgw_data_size: 3\n",
     "roles/jupyterhub/meta/argument_specs.yml": """
 argument_specs:
   main:
     options:
       jupyterhub_cookie_secret: {type: str, required: true, description: Signs cookies.}
-      jupyterhub_public_port: {type: int, default: 8000, description: Port.}
       jupyterhub_log: {type: str, choices: [info, debug], default: info, description: How much is logged.}
+      jupyterhub_tasks: {type: int, default: 8, description: Processes.}
       jupyterhub_debug: {type: bool, default: false, description: Tell more.}
       jupyterhub_settings: {type: dict, default: {}, description: More of them.}
       hub_given: {type: int, required: true, description: Set by the play.}
@@ -61,6 +70,33 @@ argument_specs:
     - name: A secret of Ansible's
       ansible.builtin.debug:
         msg: !unsafe "{{ kept }}"
+""",
+}
+FILES |= {
+    "roles/accounts/meta/main.yml": "dependencies: [site_facts]\n",
+    "roles/jupyterhub/meta/main.yml": "dependencies:\n  - role: site_facts\n",
+    "roles/site_facts/meta/argument_specs.yml": """
+argument_specs:
+  facts:
+    options:
+      jupyterhub_public_port: {type: int, default: 8000, description: Port.}
+      jupyterhub_hub_port: {type: int, default: 8081, description: Port.}
+      s3_endpoint_port: {type: int, default: 7481, description: Port.}
+      accounts_uid_min: {type: int, default: 2000, description: Lowest uid.}
+      accounts_uid_max: {type: int, default: 59999, description: Highest uid.}
+""",
+    "roles/site_facts/defaults/main.yml": """
+jupyterhub_public_port: 8000
+jupyterhub_hub_port: 8081
+s3_endpoint_port: 7481
+accounts_uid_min: 2000
+accounts_uid_max: 59999
+""",
+    "roles/site_facts/vars/main.yml": """
+__site_facts_listeners:
+  - {variable: jupyterhub_public_port, what: JupyterHub, group: jupyterhub, units: [jupyterhub-proxy]}
+  - {variable: jupyterhub_hub_port, what: the inner listener, group: jupyterhub, units: [jupyterhub]}
+  - {variable: s3_endpoint_port, what: the S3 endpoint, group: all, units: [haproxy]}
 """,
 }
 for _role in ("ceph_mon", "ceph_mgr", "ceph_rgw", "compute_node", "placement", "gateway", "builder"):
@@ -78,10 +114,7 @@ def facts(number: int) -> dict[str, Any]:
         "addresses": {f"10.0.0.{number}": True}, "ports": {}, "depot": {"url": "http://10.0.0.1/x", "error": ""},
         "users": [{"name": "alice", "uid": 2001, "uid_of_name": None, "name_of_uid": None}],
         "groups": [{"name": "climate", "gid": 3001, "gid_of_name": None, "name_of_gid": None}],
-        "disks": {f"/dev/disk/by-id/disk{number}": {
-            "exists": True, "block": True, "bytes": 2**40, "osd_fsid": None, "mounts": [], "partitions": [],
-            "signatures": [], "dirty": False,
-        }} if number > 1 else {},
+        "disks": {f"/dev/disk/by-id/disk{number}": {"state": "empty", "reason": "", "fix": ""}} if number > 1 else {},
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.preflight import Facility, judge
-from appliance.preflight.book import Book
+from appliance.preflight.role_catalogue import RoleCatalogue
 
 PROJECT = Path(__file__).parents[3]
 # What `appliance secrets` adds, by name.
@@ -48,4 +48,4 @@ def test_the_example_inventory_has_no_faults(listed: dict[str, dict[str, object]
         "hostvars": {host: {**values, "ceph_fsid": "made by appliance secrets"} for host, values in hostvars.items()},
         "password_names": ["alice", "bob"],
     }
-    assert judge(Facility.from_request(request, Book.read(PROJECT))) == []
+    assert judge(Facility.from_request(request, RoleCatalogue.read(PROJECT))) == []

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from small_site import FSID
 
 from appliance.preflight import Fault
 
@@ -67,31 +66,25 @@ def test_a_machine_that_does_not_answer_is_one_fault(
     assert [(fault.variable, fault.host) for fault in judged(request_)] == [(variable, "store1")]
 
 
-@pytest.mark.parametrize(
-    ("state", "words"),
-    [
-        ({"exists": False}, "no such device"),
-        ({"block": False}, "no block device"),
-        ({"signatures": ["ext4"]}, "ext4"),
-        ({"partitions": ["sda1"]}, "sda1"),
-        ({"mounts": ["/data"]}, "/data"),
-        ({"dirty": True}, "no tool recognises"),
-        ({"osd_fsid": "another"}, "another cluster"),
-    ],
-)
-def test_a_disk_with_anything_on_it_is_a_fault(
-    request_: Request, judged: Judged, state: dict[str, Any], words: str
-) -> None:
-    request_["live"]["store1"]["disks"]["/dev/disk/by-id/disk2"] |= state
+def test_a_disk_that_its_machine_refuses_is_a_fault(request_: Request, judged: Judged) -> None:
+    refused = {"state": "occupied", "reason": "holds ext4", "fix": "name an empty disk"}
+    request_["live"]["store1"]["disks"]["/dev/disk/by-id/disk2"] = refused
     (fault,) = judged(request_)
-    assert fault.variable == "ceph_osd_devices"
-    assert words in fault.value
+    assert (fault.variable, fault.value) == ("ceph_osd_devices", "/dev/disk/by-id/disk2: holds ext4")
+    assert (fault.fix, fault.host) == ("name an empty disk", "store1")
 
 
-def test_a_disk_that_is_an_osd_of_this_cluster_is_none(request_: Request, judged: Judged) -> None:
-    own = {"osd_fsid": FSID, "signatures": ["ceph_bluestore"], "dirty": True}
-    request_["live"]["store1"]["disks"]["/dev/disk/by-id/disk2"] |= own
+@pytest.mark.parametrize("state", ["empty", "finished", "unfinished"])
+def test_a_disk_that_its_machine_takes_is_none(request_: Request, judged: Judged, state: str) -> None:
+    request_["live"]["store1"]["disks"]["/dev/disk/by-id/disk2"]["state"] = state
     assert judged(request_) == []
+
+
+def test_an_unstable_name_is_told_once(request_: Request, judged: Judged) -> None:
+    request_["hostvars"]["store1"]["ceph_osd_devices"] = ["/dev/sda"]
+    unstable = {"state": "unstable", "reason": "is no stable name", "fix": "name it by its id"}
+    request_["live"]["store1"]["disks"] = {"/dev/sda": unstable}
+    assert [fault.value for fault in judged(request_)] == ["/dev/sda"]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +125,7 @@ def test_a_port_that_the_facility_holds_is_none(request_: Request, judged: Judge
 
 
 def test_a_port_chosen_in_the_inventory_is_the_one_that_is_looked_at(request_: Request, judged: Judged) -> None:
-    request_["hostvars"]["head1"]["jupyterhub_public_port"] = 443
+    for values in request_["hostvars"].values():
+        values["jupyterhub_public_port"] = 443
     request_["live"]["head1"]["ports"] = {"8000": ["nginx.service"], "443": ["apache2.service"]}
     assert [fault.value for fault in judged(request_)] == ["443, taken by apache2.service"]

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.preflight import Fault
-from appliance.preflight.book import Book, BookError
 from appliance.preflight.cli import preflight
 from appliance.preflight.fault import as_table
+from appliance.preflight.role_catalogue import CatalogueError, RoleCatalogue
 
 
 def run(site: Path, request: object, *options: str) -> tuple[int, str]:
@@ -68,9 +68,9 @@ def test_the_variables_to_read_hold_no_secret(site: Path) -> None:
     assert not {"accounts_passwords", "jupyterhub_cookie_secret", "ceph_boot_key"} & set(names)
 
 
-def test_what_plays_and_tasks_provide_is_known(book: Book) -> None:
-    assert {"hub_given", "hub_passed", "hub_path"} <= book.provided
-    assert book.defaults["ceph_rgw_data_size"] == 3
+def test_what_plays_and_tasks_provide_is_known(catalogue: RoleCatalogue) -> None:
+    assert {"hub_given", "hub_passed", "hub_path"} <= catalogue.provided
+    assert catalogue.defaults["ceph_rgw_data_size"] == 3
 
 
 def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
@@ -78,5 +78,5 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "site.yml").write_text("[]\n")
     (tmp_path / "roles/broken/meta/argument_specs.yml").write_text("a: b: c\n")
-    with pytest.raises(BookError, match=r"broken/meta/argument_specs\.yml"):
-        Book.read(tmp_path)
+    with pytest.raises(CatalogueError, match=r"broken/meta/argument_specs\.yml"):
+        RoleCatalogue.read(tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from appliance.preflight import Facility, Fault
-from appliance.preflight.book import Book
+from appliance.preflight.role_catalogue import RoleCatalogue
 
 Request = dict[str, Any]
 Judged = Callable[[Request], list[Fault]]
@@ -28,7 +28,7 @@ def test_all_faults_of_the_worst_inventory_come_at_once(request_: Request, judge
     for part in ("names", "hostvars", "live"):
         request_[part].pop("store3")
         request_[part]["store_2"] = request_[part].pop("store2")
-    request_["live"]["store1"]["disks"]["/dev/disk/by-id/disk2"]["signatures"] = ["ext4"]
+    request_["live"]["store1"]["disks"]["/dev/disk/by-id/disk2"]["reason"] = "holds ext4"
     request_["live"]["head1"]["users"][0]["name_of_uid"] = "mallory"
     request_["names"]["head1"].remove("jupyterhub_cookie_secret")
     found = {(fault.variable, fault.host) for fault in judged(request_)}
@@ -79,8 +79,8 @@ def test_a_placement_service_on_fewer_than_two_machines_is_a_fault(
     assert "the machines of ceph_mon" in fault.fix
 
 
-def test_a_pattern_may_leave_a_group_out(request_: Request, book: Book) -> None:
-    facility = Facility.from_request(request_, book)
+def test_a_pattern_may_leave_a_group_out(request_: Request, catalogue: RoleCatalogue) -> None:
+    facility = Facility.from_request(request_, catalogue)
     assert facility.members("all:!ceph_osd") == ["head1"]
     assert facility.members("!head1:all") == ["store1", "store2", "store3"]
 
@@ -138,6 +138,15 @@ def test_a_researcher_who_cannot_be_one_is_a_fault(
     for values in request_["hostvars"].values():
         values["accounts_users"] = [user]
     request_["password_names"] = [user["name"]]
+    assert {fault.variable for fault in judged(request_)} == {variable}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "variable"), [("[a-z", "accounts_name_pattern"), ("b.*", "accounts_users[0].name")]
+)
+def test_names_are_judged_by_the_sites_pattern(request_: Request, judged: Judged, pattern: str, variable: str) -> None:
+    for values in request_["hostvars"].values():
+        values["accounts_name_pattern"] = pattern
     assert {fault.variable for fault in judged(request_)} == {variable}
 
 
@@ -213,7 +222,7 @@ def test_a_value_made_of_an_undefined_variable_is_a_fault(request_: Request, jud
     ("variable", "value"),
     [
         ("jupyterhub_log", "loud"),
-        ("jupyterhub_public_port", "http"),
+        ("jupyterhub_tasks", "http"),
         ("jupyterhub_log", ["info"]),
         ("jupyterhub_debug", "perhaps"),
         ("jupyterhub_settings", "none"),

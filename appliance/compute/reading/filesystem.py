@@ -1,0 +1,171 @@
+"""fsspec's "s3" in the facility: reads through the gateway on the process's own host, and counts what it reads.
+
+Registered by the package's ``fsspec.specs`` entry point, so that plain ``xr.open_zarr("s3://…")`` uses it. Endpoint and
+keys come from the process that reads (``AWS_ENDPOINT_URL``, ``AWS_SHARED_CREDENTIALS_FILE``), never from the graph.
+
+The bytes of objects go over obstore (``appliance.compute.reading.objects``); names go over s3fs, which is
+everything that fsspec knows of S3: listing, deleting, buckets, open files, versions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from s3fs import S3FileSystem
+
+from appliance.compute.reading import objects, placement_access
+from appliance.compute.reading.objects import S3Access, Unchanged
+from appliance.compute.reading.read_counter import counter
+from appliance.placement.model.s3_address import S3Address
+
+PLACE_AND_KEYS = ("endpoint_url", "key", "secret", "token", "username", "password")
+HIDDEN = ("endpoint_url", "aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+# Options that say no more than where S3 is and who asks: with others, s3fs does it all.
+OBSTORE_KNOWS = {*PLACE_AND_KEYS, "anon", "profile", "config_kwargs", "client_kwargs", "asynchronous", "loop"}
+# The gateway of a host may stop in mid-request: haproxy sends a new request elsewhere, so asking again is enough.
+CLIENT = {
+    "retries": {"mode": "standard", "max_attempts": 5},
+    "max_pool_connections": 64,
+    # TCP checks the way, and zarr's codecs the content where asked: one more checksum costs CPU on each chunk.
+    "request_checksum_calculation": "when_required",
+    "response_checksum_validation": "when_required",
+}
+
+
+class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
+    """S3 as this process sees it. Takes the options of ``s3fs.S3FileSystem``, by name.
+
+    An ``endpoint_url`` that is another than the facility's own is kept with the keys that were given for it, and
+    travels in graphs as with s3fs: such a store is the user's own affair. For the facility's own S3, an endpoint and
+    keys given by hand are used in this process only.
+    """
+
+    protocol = ("s3", "s3a")
+
+    def __init__(self, **kwargs: Any):
+        given_options = set(kwargs)
+        kwargs["config_kwargs"] = {**CLIENT, **(kwargs.get("config_kwargs") or {})}
+        super().__init__(**kwargs)
+        given = self.endpoint_url or self.client_kwargs.get("endpoint_url") or ""
+        self._foreign = bool(given) and given.rstrip("/") != os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
+        self._plain = (
+            not self._foreign
+            and given_options <= {*OBSTORE_KNOWS, "use_listings_cache", "skip_instance_cache"}
+            and set(self.client_kwargs) <= {*HIDDEN, "region_name"}
+        )
+
+    def __reduce__(self) -> Any:
+        make, (cls, arguments, options) = super().__reduce__()
+        return make, (cls, arguments, options if self._foreign else _without_place(options))
+
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """Describe the filesystem as fsspec does, without endpoint and keys of the facility's own S3."""
+        described: dict[str, Any] = super().to_dict(include_password=include_password)
+        return described if self._foreign else _without_place(described)
+
+    def _access(self, key: str, *asked: Any) -> S3Access | None:
+        """Return how obstore reaches an object; None where s3fs must (another S3, versions, odd names or options)."""
+        known = self._plain and os.environ.get("AWS_ENDPOINT_URL") and objects.representable(key)
+        if not known or any(asked):
+            return None
+        own, more = objects.own_access(), self.client_kwargs
+        return S3Access(
+            endpoint=own.endpoint,
+            region=more.get("region_name") or own.region,
+            profile=self.kwargs.get("profile") or "",
+            key=self.key or more.get("aws_access_key_id") or "",
+            secret=self.secret or more.get("aws_secret_access_key") or "",
+            token=self.token or more.get("aws_session_token") or "",
+            anonymous=bool(self.anon),
+        )
+
+    async def _cat_file(
+        self,
+        path: str,
+        version_id: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        if_match: str = "",
+        if_unmodified_since: int = 0,
+        **kwargs: Any,
+    ) -> bytes:
+        """Read as s3fs does; with ``if_match`` (an etag) or ``if_unmodified_since`` (s since 1970) that object only.
+
+        Raises:
+            OSError: it is another object by now.
+        """
+        bucket, key, version = self.split_path(path)
+        access = self._access(key, version, version_id)
+        unchanged = Unchanged(if_match, if_unmodified_since)
+        if access is None:
+            if any(unchanged):
+                raise OSError(
+                    f"{S3Address(bucket, key)}: only the facility's own S3 is asked whether it is still the same"
+                )
+            # s3fs asks for the size first, to read large objects in parts at once: a second request for each chunk.
+            kwargs.setdefault("max_concurrency", 1)
+            data: bytes = await super()._cat_file(path, version_id=version_id, start=start, end=end, **kwargs)
+            return data
+        if (start is not None and start < 0 and end is not None) or (end is not None and end < 0):
+            size = (await self._info(path))["size"]
+            start, end, _ = slice(start, end).indices(size)
+        if end is not None and (start or 0) >= end:
+            return b""
+        got = await objects.read(bucket, key, access, start, end, unchanged)
+        counter().add(bucket, key, len(got.data), got.served_by, got.offset, got.size, got.etag)
+        return got.data
+
+    async def _pipe_file(
+        self, path: str, data: Any, chunksize: int | None = None, mode: str = "overwrite", **kwargs: Any
+    ) -> Any:
+        bucket, key, version = self.split_path(path)
+        access = self._access(key, version, kwargs, mode != "overwrite")
+        chunksize = chunksize or await self._part_bytes(data)
+        if access is None:
+            return await super()._pipe_file(path, data, chunksize=chunksize, mode=mode, **kwargs)
+        await objects.write(bucket, key, data, access, chunksize)
+        self.invalidate_cache(path)
+        return None
+
+    async def _put_file(self, lpath: str, rpath: str, *args: Any, chunksize: int | None = None, **kwargs: Any) -> None:
+        chunksize = chunksize or await self._part_bytes()
+        await super()._put_file(lpath, rpath, *args, chunksize=chunksize, **kwargs)
+
+    async def _part_bytes(self, data: Any = None) -> int:
+        """Return the size of a part of an upload. Nobody is asked where it does not matter."""
+        is_small = hasattr(data, "__len__") and len(data) <= placement_access.PART_BYTES_MIN
+        if self._foreign or is_small:
+            return placement_access.PART_BYTES_WITHOUT_MAP
+        return await asyncio.to_thread(placement_access.part_bytes)
+
+    async def _call_s3(self, method: str, *arguments: Any, **kwargs: Any) -> Any:
+        answer = await super()._call_s3(method, *arguments, **kwargs)
+        if method == "get_object" and not self._foreign:
+            nbytes = int(answer.get("ContentLength") or 0)
+            offset, size = _range(answer.get("ContentRange") or "", nbytes)
+            counter().add(
+                kwargs.get("Bucket", ""),
+                kwargs.get("Key", ""),
+                nbytes,
+                answer["ResponseMetadata"].get("HTTPHeaders", {}).get(objects.SERVED_BY, ""),
+                offset,
+                size,
+                answer.get("ETag") or "",
+            )
+        return answer
+
+
+def _range(content_range: str, nbytes: int) -> tuple[int, int]:
+    """Return where an answer begins, and its object's size: "bytes 5-9/100" is 5 and 100 (RFC 9110, 14.4)."""
+    span, _, size = content_range.removeprefix("bytes ").partition("/")
+    first = span.partition("-")[0]
+    return int(first) if first.isdecimal() else 0, int(size) if size.isdecimal() else nbytes
+
+
+def _without_place(options: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in options.items() if name not in PLACE_AND_KEYS}
+    if isinstance(kept.get("client_kwargs"), dict):
+        kept["client_kwargs"] = {name: value for name, value in kept["client_kwargs"].items() if name not in HIDDEN}
+    return kept

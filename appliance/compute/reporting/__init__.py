@@ -1,0 +1,1 @@
+"""What is shown of reads: report, picture of chunks, page in the dashboard, metrics."""

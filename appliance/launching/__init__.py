@@ -1,0 +1,1 @@
+"""How clusters start: dask-gateway's backend on the head, and the launcher on each storage host."""

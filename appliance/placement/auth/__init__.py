@@ -1,0 +1,1 @@
+"""Who asks the placement service: S3 keys, signatures, tokens."""

@@ -1,0 +1,1 @@
+"""The service that hands out the map."""

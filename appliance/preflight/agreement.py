@@ -1,0 +1,59 @@
+"""Checks that machines agree on what they must have in common, and that every setting is one of a role's."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+
+from appliance.preflight.facility import Facility
+from appliance.preflight.fault import Fault
+
+# Roles that act once for all machines of their group, with the values of the first: another machine's own value would
+# have no effect, and nobody would be told. (Of site_facts, one machine reads what another one does.)
+ONE_VALUE_ROLES = ("site_facts", "ceph_mon", "ceph_rgw", "ceph_s3_users")
+# The same of a role whose other variables are each machine's own.
+ONE_VALUE_VARIABLES = ("accounts_groups", "accounts_researchers_gid")
+LONGEST_VALUE = 60
+
+
+def agreement(facility: Facility) -> Iterator[Fault]:
+    """What a role takes once for all machines of its group is the same on each of them."""
+    catalogue = facility.catalogue
+    names = [name for role in ONE_VALUE_ROLES for name in catalogue.options.get(role, {})]
+    for name in [*names, *ONE_VALUE_VARIABLES]:
+        hosts: dict[str, list[str]] = defaultdict(list)
+        for host in facility.hosts_of(name):
+            hosts[_shown(facility.value(host, name))].append(host)
+        if len(hosts) > 1:
+            value = "; ".join(f"{_cut(text)} on {', '.join(members)}" for text, members in hosts.items())
+            fix = "give all of these machines the same: set it once, in group_vars/all"
+            yield Fault(name, value, fix)
+
+
+def unknown_settings(facility: Facility) -> Iterator[Fault]:
+    """A setting that bears a role's name is one of that role's: a misspelt one would have no effect."""
+    catalogue = facility.catalogue
+    documented = sorted({name for options in catalogue.options.values() for name in options})
+    for host in facility.hosts:
+        for name in sorted(facility.names.get(host, ())):
+            role = next((role for role in catalogue.roles if name.startswith(f"{role}_")), None)
+            if role is None or catalogue.known(name):
+                continue
+            near = difflib.get_close_matches(name, documented, n=1, cutoff=0.8)
+            meant = f"write {near[0]}" if near else f"see roles/{role}/README.md for what there is"
+            yield Fault(name, "(unknown)", f"no role has this variable: {meant}, or remove it", host)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "the role's default"
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+
+
+CHECKS = (agreement, unknown_settings)

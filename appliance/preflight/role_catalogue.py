@@ -1,0 +1,214 @@
+"""What the roles and playbooks say about their variables, read from the files that define them.
+
+No second list is kept: which variables a role needs is in its ``meta/argument_specs.yml``, its defaults are in
+``defaults/main.yml``, the roles that it depends on are in ``meta/main.yml``, what listens on which port is in
+``__ROLE_listeners`` of its ``vars/main.yml``, and which machines it runs on is in the playbooks that ``site.yml``
+imports.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# Options named so are secrets even where their author forgot `no_log`: their values are never asked for.
+SECRET_NAME = re.compile(r"(secret|token|password|passwd|key)s?$")
+# A default that is nothing but another variable: the role needs that one from the inventory.
+REFERENCE = re.compile(r"\{\{\s*([a-z][a-z0-9_]*)(\.\w+)*\s*\}\}")
+# Set by Ansible itself for every machine.
+MAGIC = re.compile(r"ansible_|inventory_hostname|group|hostvars|play_hosts|role_path|playbook_dir|lookup|omit")
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One documented variable of a role."""
+
+    name: str
+    required: bool
+    type: str
+    choices: tuple[object, ...]
+    description: str
+    secret: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Listener:
+    """A port of one group's machines.
+
+    ``what`` says in words what listens there, ``variable`` holds the port, ``units`` are the beginnings of the names
+    of the systemd units that may hold it.
+    """
+
+    what: str
+    group: str
+    variable: str
+    units: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Play:
+    """A role that a playbook runs, and the ``hosts:`` pattern that it runs on."""
+
+    pattern: str
+    role: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RoleCatalogue:
+    """All roles, their options and defaults, and the plays of the site.
+
+    ``references``: role -> variable that it takes from the inventory -> its own variable that refers to it.
+    ``dependencies``: role -> the roles whose variables it has as well. ``provided``: what plays and tasks set on the
+    way.
+    """
+
+    options: dict[str, dict[str, Option]]
+    defaults: dict[str, Any]
+    references: dict[str, dict[str, str]]
+    plays: tuple[Play, ...]
+    dependencies: dict[str, frozenset[str]]
+    listeners: tuple[Listener, ...]
+    provided: frozenset[str]
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The names of all roles of the tree, those without documented variables too."""
+        return frozenset(self.options)
+
+    def known(self, name: str) -> bool:
+        """Tell whether a role documents the variable ``name``, takes it from the inventory, or is given it."""
+        return (
+            any(name in options for options in self.options.values())
+            or any(name in found for found in self.references.values())
+            or name in self.defaults
+            or name in self.provided
+        )
+
+    def plays_of(self, variable: str) -> list[Play]:
+        """Return the plays of the roles that have ``variable``: those that document it, and what depends on them."""
+        owners = {role for role, options in self.options.items() if variable in options}
+        return [play for play in self.plays if self.with_dependencies(play.role) & owners]
+
+    def with_dependencies(self, role: str) -> set[str]:
+        """Return ``role``, the roles that it depends on, and those that they depend on."""
+        found = {role}
+        waiting = [role]
+        while waiting:
+            more = self.dependencies.get(waiting.pop(), frozenset()) - found
+            found |= more
+            waiting += more
+        return found
+
+    @property
+    def public_variables(self) -> list[str]:
+        """The variables whose values a check may see, sorted: every documented one that is no secret."""
+        names = {name for options in self.options.values() for name, option in options.items() if not option.secret}
+        names.update(name for found in self.references.values() for name in found if not SECRET_NAME.search(name))
+        return sorted(names)
+
+    @classmethod
+    def read(cls, root: Path) -> RoleCatalogue:
+        """Read ``root/roles`` and the playbooks that ``root/site.yml`` imports.
+
+        Raises FileNotFoundError where ``site.yml`` or a playbook that it imports is missing, `CatalogueError` where a
+        file is no YAML.
+        """
+        options: dict[str, dict[str, Option]] = {}
+        defaults: dict[str, Any] = {}
+        references: dict[str, dict[str, str]] = {}
+        provided: set[str] = set()
+        dependencies: dict[str, frozenset[str]] = {}
+        listeners: list[Listener] = []
+        for role in sorted((root / "roles").iterdir()):
+            options[role.name] = _options(_load(role / "meta/argument_specs.yml"))
+            own = _load(role / "defaults/main.yml") or {}
+            defaults.update(own)
+            dependencies[role.name] = _dependencies(_load(role / "meta/main.yml"))
+            inner = _load(role / "vars/main.yml") or {}
+            listeners += [_listener(entry) for entry in inner.get(f"__{role.name}_listeners", [])]
+            references[role.name] = {target: name for name, value in own.items() for target in _referred(value)}
+            for tasks in sorted(role.glob("tasks/*.yml")):
+                provided.update(_set_facts(_load(tasks)))
+        plays: list[Play] = []
+        for entry in _load(root / "site.yml", required=True):
+            for play in _load(root / str(entry.get("import_playbook", "")), required=True):
+                provided.update(play.get("vars", {}))
+                for item in play.get("roles", []):
+                    role_name = item if isinstance(item, str) else str(item.get("role", item.get("name", "")))
+                    provided.update(() if isinstance(item, str) else item.get("vars", {}))
+                    plays.append(Play(pattern=_pattern(play["hosts"]), role=role_name))
+        references = {
+            role: {target: name for target, name in found.items() if target not in defaults and target not in provided}
+            for role, found in references.items()
+        }
+        return cls(options, defaults, references, tuple(plays), dependencies, tuple(listeners), frozenset(provided))
+
+
+def _load(path: Path, *, required: bool = False) -> Any:
+    if not required and not path.is_file():
+        return None
+    try:
+        return yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506  (a safe loader)
+    except yaml.YAMLError as error:
+        raise CatalogueError(f"{path}: is no valid YAML: {error}") from error
+
+
+class CatalogueError(ValueError):
+    """A role's or playbook's file cannot be read. The message names it."""
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C one is ten times faster
+    """Reads Ansible's own tags (``!vault``, ``!unsafe``) as nothing: their values are not looked at."""
+
+
+_Loader.add_multi_constructor("!", lambda *_: None)
+
+
+def _pattern(hosts: object) -> str:
+    return ":".join(str(part) for part in hosts) if isinstance(hosts, list) else str(hosts)
+
+
+def _dependencies(meta: Any) -> frozenset[str]:
+    entries = (meta or {}).get("dependencies") or []
+    return frozenset(str(entry if isinstance(entry, str) else entry["role"]) for entry in entries)
+
+
+def _listener(entry: Any) -> Listener:
+    return Listener(str(entry["what"]), str(entry["group"]), str(entry["variable"]), tuple(entry["units"]))
+
+
+def _options(specs: Any) -> dict[str, Option]:
+    """Return the options of a role's first entry point: `main`, or that of a role without tasks."""
+    entry: dict[str, Any] = next(iter(((specs or {}).get("argument_specs") or {}).values()), {})
+    found: dict[str, Option] = {}
+    for name, spec in (entry.get("options") or {}).items():
+        text = spec.get("description", "")
+        found[name] = Option(
+            name=name,
+            required=bool(spec.get("required", False)),
+            type=str(spec.get("type", "str")),
+            choices=tuple(spec.get("choices", ())),
+            description=" ".join(text) if isinstance(text, list) else str(text),
+            secret=bool(spec.get("no_log", False)) or SECRET_NAME.search(name) is not None,
+        )
+    return found
+
+
+def _referred(value: object) -> Iterator[str]:
+    found = REFERENCE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found and not MAGIC.match(found[1]):
+        yield found[1]
+
+
+def _set_facts(tasks: Any) -> Iterator[str]:
+    """Yield the names that a task file sets as facts, blocks included."""
+    for task in tasks or []:
+        for key in ("set_fact", "ansible.builtin.set_fact"):
+            yield from task.get(key, {})
+        for key in ("block", "rescue", "always"):
+            yield from _set_facts(task.get(key))

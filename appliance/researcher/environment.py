@@ -1,0 +1,70 @@
+"""The environment variables and the credentials that every unit of a researcher has, whatever runs in it.
+
+No variable is secret: other users can read a unit's variables. Secrets are systemd credentials, files that the unit
+alone can read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# The gateway of Dask clusters as the hub publishes it.
+GATEWAY_SERVICE = "dask-gateway"
+GATEWAY_PREFIX = f"/services/{GATEWAY_SERVICE}"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a process of a researcher finds the facility, as its machine sees it."""
+
+    s3_endpoint: str
+    placement_url: str
+
+
+def credential(unit: str, name: str) -> str:
+    """Return the path at which a unit finds one of its credentials; ``unit`` is its full name."""
+    return f"/run/credentials/{unit}/{name}"
+
+
+def keys_file(directory: str, user: str) -> Path:
+    """Return the file of a researcher's S3 keys. root alone can read it; a unit gets it as the credential ``s3``."""
+    return Path(directory, user)
+
+
+def common_environment(unit: str, environment: str, addresses: Addresses) -> dict[str, str]:
+    """Return the variables that all of a researcher's units have.
+
+    Args:
+        unit: the unit's full name.
+        environment: the store path that the unit runs from.
+        addresses: where S3 and the placement service are.
+    """
+    return {
+        "PATH": f"{environment}/bin:/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "APPLIANCE_ENVIRONMENT": environment,
+        "APPLIANCE_PLACEMENT_URL": addresses.placement_url,
+        "AWS_ENDPOINT_URL": addresses.s3_endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_DEFAULT_REGION": "default",
+        "AWS_SHARED_CREDENTIALS_FILE": credential(unit, "s3"),
+    }
+
+
+def gateway_environment(environment: str, gateway_url: str, gateway_proxy_address: str) -> dict[str, str]:
+    """Return the variables with which ``dask_gateway.Gateway()`` starts clusters in the facility.
+
+    Args:
+        environment: the store path that clusters run from: the notebook's own.
+        gateway_url: the gateway's address, without a path.
+        gateway_proxy_address: the address of its proxy to the schedulers.
+    """
+    return {
+        "DASK_GATEWAY__ADDRESS": f"{gateway_url}{GATEWAY_PREFIX}",
+        "DASK_GATEWAY__PROXY_ADDRESS": gateway_proxy_address,
+        # Relative, so that links in the notebook open in the browser by whatever name it reached the hub.
+        "DASK_GATEWAY__PUBLIC_ADDRESS": GATEWAY_PREFIX,
+        "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
+        "DASK_GATEWAY__CLUSTER__OPTIONS__ENVIRONMENT": environment,
+    }

@@ -1,0 +1,87 @@
+"""Which accounts are made, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import researchers
+
+GROUPS = [{"name": "climate", "gid": 3001}]
+ALICE: dict[str, Any] = {"name": "alice", "uid": 2001, "groups": ["climate"]}
+
+
+RULES = researchers.Rules("[a-z][a-z0-9-]{1,30}[a-z0-9]", 2000, 59999)
+
+
+def bare(**users: int) -> Any:
+    return researchers.Machine(
+        users={name: (uid, uid, f"/home/{name}", "/bin/bash") for name, uid in users.items()},
+        groups={name: (uid, frozenset()) for name, uid in users.items()},
+    )
+
+
+def test_a_bare_machine_gets_groups_first() -> None:
+    made = researchers.plan(bare(root=0), GROUPS, [ALICE], "/bin/bash", "/home", RULES)
+    assert [command[0] for command in made.commands] == ["groupadd", "groupadd", "useradd", "gpasswd"]
+    assert ["groupadd", "--gid", "2001", "alice"] in made.commands
+    assert made.faults == []
+
+
+def test_a_settled_machine_gets_nothing() -> None:
+    machine = researchers.Machine(
+        users={"alice": (2001, 2001, "/home/alice", "/bin/bash")},
+        groups={"alice": (2001, frozenset()), "climate": (3001, frozenset({"alice"}))},
+    )
+    assert researchers.plan(machine, GROUPS, [ALICE], "/bin/bash", "/home", RULES).commands == []
+
+
+def test_leaving_a_group_is_followed() -> None:
+    machine = researchers.Machine(
+        users={"alice": (2001, 2001, "/home/alice", "/bin/bash")},
+        groups={"alice": (2001, frozenset()), "climate": (3001, frozenset({"alice", "bob"}))},
+    )
+    made = researchers.plan(machine, GROUPS, [{**ALICE, "groups": []}], "/bin/bash", "/home", RULES)
+    assert made.commands == [["gpasswd", "--members", "", "climate"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "machine", "said"),
+    [
+        ({}, {"mallory": 2001}, "2001 is mallory's"),
+        ({}, {"alice": 1007}, "alice has 1007 on this machine"),
+        ({"uid": 0}, {}, "0 is the system's; use 2000 to 59999"),
+        ({"uid": 1999}, {}, "1999 is the system's"),
+        ({"uid": 60000}, {}, "60000 is the system's"),
+        ({"name": "Alice"}, {}, "'Alice' is no name"),
+        ({"name": "al_ice"}, {}, "'al_ice' is no name"),
+        ({"name": "a" * 33}, {}, "is no name"),
+        ({"groups": ["ocean"]}, {}, "ocean has no gid"),
+        ({}, {"climate": 3001, "other": 3002}, ""),
+    ],
+)
+def test_what_does_not_fit_the_machine_is_refused(change: dict[str, Any], machine: dict[str, int], said: str) -> None:
+    made = researchers.plan(bare(**machine), GROUPS, [ALICE | change], "/bin/bash", "/home", RULES)
+    if said:
+        assert any(said in fault for fault in made.faults)
+        assert made.commands == []
+    else:
+        assert made.faults == []
+
+
+def test_all_faults_are_told_at_once() -> None:
+    users = [ALICE, {"name": "bob", "uid": 2001}, {"name": "x", "uid": 5}]
+    faults = researchers.plan(bare(mallory=2001), GROUPS, users, "/bin/bash", "/home", RULES, {"alice": ""}).faults
+    text = "\n".join(faults)
+    for part in ("uid 2001 is there twice", "'x' is no name", "5 is the system's", "accounts_passwords.bob: missing"):
+        assert part in text
+
+
+def test_a_stored_hash_is_known_again() -> None:
+    # As `openssl passwd -5 -salt saltstring` makes it.
+    stored = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"
+    assert researchers.matches("Hello world!", stored)
+    assert not researchers.matches("Hello world?", stored)
+    assert researchers.matches(stored, stored)
+    assert not researchers.matches("Hello world!", "!")

@@ -1,0 +1,105 @@
+"""A researcher's bucket is made by a request that the gateway can check, and the keys show nowhere on the way."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import http_serving
+import pytest
+from ansible.module_utils.ceph_cli import CephError
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from http_serving import serving
+
+import ceph_s3_users
+
+ACCESS, SECRET = "AKIDEXAMPLE", "sEcr/et+key"
+
+
+class Gateway(http_serving.Handler):
+    """Answers 200 to a request that carries the signature of the one user it knows, and else 403."""
+
+    def do_PUT(self) -> None:
+        """Sign the same request anew, with botocore, and compare."""
+        signed = self.headers["Authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+        again = AWSRequest("PUT", f"http://{self.headers['Host']}{self.path}")
+        for name in set(signed) - {"host"}:
+            again.headers[name] = self.headers[name]
+        again.context["timestamp"] = self.headers["X-Amz-Date"]
+        signer = S3SigV4Auth(Credentials(ACCESS, SECRET), "s3", "us-east-1")
+        request = signer.canonical_request(again)
+        right = self.headers["Authorization"].endswith(signer.signature(signer.string_to_sign(again, request), again))
+        answer = b"" if right and self.path == "/alice" else b"<Code>SignatureDoesNotMatch</Code>"
+        self.send_response(403 if answer else 200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with serving(Gateway) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def run(command: list[str], data: str) -> tuple[int, str, str]:
+    """Runs a command as AnsibleModule.run_command does; no argument may hold a key."""
+    assert not any(ACCESS in word or SECRET in word for word in command)
+    done = subprocess.run(command, input=f"{data}\n", capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_bucket_is_made_with_its_owners_keys(endpoint: str) -> None:
+    ceph_s3_users.make_bucket(run, endpoint, "alice", ACCESS, SECRET)
+
+
+def test_a_refusal_is_told_with_the_gateways_words(endpoint: str) -> None:
+    with pytest.raises(CephError, match=r"did not make bucket alice: .*403.* <Code>SignatureDoesNotMatch</Code>"):
+        ceph_s3_users.make_bucket(run, endpoint, "alice", ACCESS, "another key")
+
+
+def test_a_gateway_that_does_not_answer_is_told() -> None:
+    with pytest.raises(CephError, match="did not make bucket alice: curl: "):
+        ceph_s3_users.make_bucket(run, "http://127.0.0.1:1", "alice", ACCESS, SECRET)
+
+
+class Cluster:
+    """What radosgw-admin says of a cluster in which alice has made a bucket that is called zoe."""
+
+    def __init__(self, *_: object) -> None:
+        self._owners = {"alice": "alice", "zoe": "alice"}
+
+    def rgw(self, *words: str) -> Any:
+        match words:
+            case ("user", "list"):
+                return ["alice"]
+            case ("bucket", "list"):
+                return list(self._owners)
+            case ("bucket", "stats", "--bucket", name):
+                return {"owner": self._owners[name]}
+        name = words[3]
+        return {"user_id": name, "keys": [{"user": name, "access_key": ACCESS, "secret_key": SECRET}]}
+
+
+def test_a_bucket_that_bears_a_new_users_name_is_told_and_stops_nobody(
+    answer: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(ceph_s3_users, "Cluster", Cluster)
+    monkeypatch.setattr(ceph_s3_users, "make_bucket", lambda *arguments: made.append(arguments[2]))
+    said = answer(ceph_s3_users, names=["alice", "zoe", "yves"], endpoint="http://store1")
+    assert said["taken"] == {"zoe": "alice"}
+    assert made == ["yves"]
+    assert sorted(said["credentials"]) == ["alice", "yves", "zoe"]
+    assert SECRET in said["credentials"]["zoe"]
+
+
+def test_buckets_that_are_their_users_own_change_nothing(
+    answer: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ceph_s3_users, "Cluster", Cluster)
+    said = answer(ceph_s3_users, names=["alice"], endpoint="http://store1")
+    assert (said["changed"], said["taken"]) == (False, {})

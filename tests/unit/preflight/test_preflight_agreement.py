@@ -1,0 +1,128 @@
+"""What machines must agree on, the ports that must not meet, and settings that nobody has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.preflight import Facility, Fault
+from appliance.preflight.role_catalogue import RoleCatalogue
+
+PROJECT = Path(__file__).parents[3]
+Request = dict[str, Any]
+Judged = Callable[[Request], list[Fault]]
+
+
+def everywhere(request: Request, **variables: object) -> None:
+    """Set variables as group_vars/all does."""
+    for values in request["hostvars"].values():
+        values.update(variables)
+
+
+def test_a_value_in_the_group_of_its_role_is_judged_though_other_machines_lack_it(
+    request_: Request, judged: Judged
+) -> None:
+    """As `ceph_rgw_data_size: 7` in group_vars/ceph_rgw, of which the first machine of all knows nothing."""
+    for host in request_["groups"]["ceph_rgw"]:
+        request_["hostvars"][host]["ceph_rgw_data_size"] = 7
+    (fault,) = judged(request_)
+    assert (fault.variable, fault.value) == ("ceph_rgw_data_size", "7")
+    assert "there are 3 storage hosts" in fault.fix
+
+
+def test_machines_of_a_group_that_disagree_are_named_with_their_values(request_: Request, judged: Judged) -> None:
+    request_["hostvars"]["store2"]["ceph_rgw_data_size"] = 2
+    (fault,) = judged(request_)
+    assert (fault.variable, fault.value) == ("ceph_rgw_data_size", "3 on store1, store3; 2 on store2")
+    assert "group_vars/all" in fault.fix
+
+
+def test_a_fact_of_the_site_is_the_same_on_all_machines(request_: Request, judged: Judged) -> None:
+    request_["hostvars"]["head1"]["s3_endpoint_port"] = 17481
+    (fault,) = judged(request_)
+    assert (fault.variable, fault.value) == ("s3_endpoint_port", "17481 on head1; 7481 on store1, store2, store3")
+
+
+def test_the_same_number_as_a_text_is_no_disagreement(request_: Request, judged: Judged) -> None:
+    request_["hostvars"]["store2"]["ceph_rgw_data_size"] = "3"
+    assert judged(request_) == []
+
+
+def test_long_values_that_disagree_are_cut(request_: Request, judged: Judged) -> None:
+    many = [{"name": f"group{number}", "gid": 3001 + number} for number in range(9)]
+    request_["hostvars"]["store3"]["accounts_groups"] = many
+    (fault,) = judged(request_)
+    assert fault.variable == "accounts_groups"
+    assert "… on store3" in fault.value
+
+
+def test_two_ports_that_meet_on_a_machine_are_named_with_it(request_: Request, judged: Judged) -> None:
+    everywhere(request_, jupyterhub_hub_port=8000)
+    (fault,) = judged(request_)
+    assert (fault.variable, fault.value, fault.host) == (
+        "jupyterhub_public_port, jupyterhub_hub_port", "8000 for each of them", "head1",
+    )  # fmt: skip
+
+
+def test_a_port_that_meets_another_role_s_is_named_on_each_machine_where_it_does(
+    request_: Request, judged: Judged
+) -> None:
+    everywhere(request_, s3_endpoint_port="8081")
+    faults = [(fault.variable, fault.host) for fault in judged(request_)]
+    assert faults == [("jupyterhub_hub_port, s3_endpoint_port", "head1")]
+
+
+@pytest.mark.parametrize("port", [0, 32768, 65536, -7481])
+def test_a_number_that_is_no_port_is_a_fault(request_: Request, judged: Judged, port: int) -> None:
+    everywhere(request_, jupyterhub_hub_port=port)
+    (fault,) = judged(request_)
+    assert (fault.variable, fault.value, fault.host) == ("jupyterhub_hub_port", str(port), "head1")
+
+
+def test_a_port_that_is_no_number_is_one_fault_a_machine(request_: Request, judged: Judged) -> None:
+    everywhere(request_, jupyterhub_hub_port="http")
+    assert {(fault.variable, fault.fix) for fault in judged(request_)} == {
+        ("jupyterhub_hub_port", "give a value of type int")
+    }
+
+
+def test_limits_of_uids_are_the_sites(request_: Request, judged: Judged) -> None:
+    everywhere(request_, accounts_uid_min=2002)
+    assert {fault.variable for fault in judged(request_)} == {"accounts_users[0].uid"}
+    everywhere(request_, accounts_uid_min="many")
+    assert {fault.variable for fault in judged(request_)} == {"accounts_uid_min"}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("jupyterhub_public_prot", "write jupyterhub_public_port"), ("ceph_osd_x", "roles/ceph_osd/README.md")],
+)
+def test_a_setting_that_no_role_has_is_a_fault_with_what_was_meant(
+    request_: Request, judged: Judged, name: str, meant: str
+) -> None:
+    request_["names"]["store1"].append(name)
+    (fault,) = judged(request_)
+    assert (fault.variable, fault.value, fault.host) == (name, "(unknown)", "store1")
+    assert meant in fault.fix
+
+
+def test_every_port_of_the_roles_is_known_to_the_checks() -> None:
+    """A new role's port is a fact of the site with a listener, or the preflight would not look at it."""
+    catalogue = RoleCatalogue.read(PROJECT)
+    documented = {name for options in catalogue.options.values() for name in options if name.endswith("_port")}
+    listeners = [listener.variable for listener in catalogue.listeners]
+    assert sorted(documented) == sorted(listeners)
+    assert {listener.group for listener in catalogue.listeners} <= catalogue.roles | {"all"}
+
+
+def test_a_variable_belongs_to_the_machines_of_the_roles_that_have_it(
+    request_: Request, catalogue: RoleCatalogue
+) -> None:
+    facility = Facility.from_request(request_, catalogue)
+    assert facility.hosts_of("ceph_rgw_data_size") == ["store1", "store2", "store3"]
+    assert facility.hosts_of("jupyterhub_tasks") == ["head1"]
+    assert facility.hosts_of("s3_endpoint_port") == ["head1", "store1", "store2", "store3"]
+    assert facility.hosts_of("nobodys") == []

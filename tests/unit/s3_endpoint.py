@@ -1,0 +1,226 @@
+"""An S3 endpoint over a folder, for one loopback address each host: says which host answered, and keeps a log.
+
+It speaks the part of S3 that obstore and s3fs use for data: get, head, put, delete and list objects, and multipart
+uploads. Signatures are not checked; the bucket bob is another's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from email.utils import formatdate, parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+import http_serving
+from http_serving import serving
+
+CONNECTION = "s3-endpoint"  # name of the server's threads
+SECRET = "canary-secret-of-the-tests"
+
+
+def host_of(address: str) -> str:
+    """127.0.0.12 is the loopback address of host12."""
+    return f"host{address.rsplit('.', 1)[1]}"
+
+
+def etag_of(data: bytes) -> str:
+    """The ETag of an object that came in one piece."""
+    return f'"{hashlib.md5(data).hexdigest()}"'  # noqa: S324
+
+
+@dataclass
+class S3Endpoint:
+    """One server that listens on all loopback addresses.
+
+    Attributes:
+        folder: buckets are folders in it, objects files.
+        log: (method, host that answered, "/bucket/key", query) of each request.
+        headers: of each request, in the order of ``log``.
+        refuse: how many of the next requests are answered with 503.
+        cut: how many of the next answers with a body break off in the middle of it.
+    """
+
+    folder: Path
+    log: list[tuple[str, str, str, str]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    refuse: int = 0
+    cut: int = 0
+    parts: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        endpoint = self
+        self._lock = threading.Lock()
+
+        class Handler(_Handler):
+            s3 = endpoint
+
+        # All of 127.0.0.0/8 is this machine: the address that a client names is the host that it means.
+        self._serving = ExitStack()
+        self._port = self._serving.enter_context(serving(Handler, "0.0.0.0", CONNECTION))  # noqa: S104
+
+    def url(self, address: str) -> str:
+        return f"http://{address}:{self._port}"
+
+    def asked(self, method: str = "GET") -> list[str]:
+        """Objects that were asked for, listings apart."""
+        return [path.lstrip("/") for verb, _, path, query in self.log if verb == method and "list-type" not in query]
+
+    def take(self, method: str, host: str, path: str, query: str, headers: dict[str, str]) -> bool:
+        with self._lock:
+            self.log.append((method, host, path, query))
+            self.headers.append(headers)
+            self.refuse -= 1
+            return self.refuse < 0
+
+    def cut_now(self, body: bytes) -> bool:
+        with self._lock:
+            cut = self.cut > 0 and len(body) > 1
+            self.cut -= cut
+            return cut
+
+    def empty(self) -> None:
+        """Leave the empty bucket alice, and nothing in the log."""
+        for bucket in self.folder.iterdir():
+            shutil.rmtree(bucket)
+        (self.folder / "alice").mkdir()
+        self.log.clear()
+        self.headers.clear()
+        self.parts.clear()
+        self.refuse = self.cut = 0
+
+    def __enter__(self) -> S3Endpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._serving.close()
+
+
+class _Handler(http_serving.Handler):
+    s3: S3Endpoint
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._serve("GET")
+
+    def do_HEAD(self) -> None:
+        self._serve("HEAD")
+
+    def do_PUT(self) -> None:
+        self._serve("PUT")
+
+    def do_POST(self) -> None:
+        self._serve("POST")
+
+    def do_DELETE(self) -> None:
+        self._serve("DELETE")
+
+    def _serve(self, method: str) -> None:
+        url = urlsplit(self.path)
+        path, query = unquote(url.path), parse_qs(url.query, keep_blank_values=True)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if not self.s3.take(method, self._host(), path, url.query, {k.lower(): v for k, v in self.headers.items()}):
+            return self._answer(503, b"<Error><Code>ServiceUnavailable</Code></Error>")
+        if path.startswith("/bob"):
+            return self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        file = self.s3.folder / path.lstrip("/")
+        if method == "POST":
+            return self._post(path, query, body)
+        if method == "PUT":
+            if "partNumber" in query:
+                self.s3.parts[f"{path}?{int(query['partNumber'][0]):05}"] = body
+            elif file.parent == self.s3.folder:
+                file.mkdir(exist_ok=True)
+            else:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(body)
+            return self._answer(200, b"", {"ETag": etag_of(body)})
+        if method == "DELETE":
+            file.unlink(missing_ok=True)
+            return self._answer(204, b"")
+        if "list-type" in query:
+            return self._answer(200, self._listing(path.strip("/"), query))
+        if method == "HEAD" and file.is_dir() and file.parent == self.s3.folder:
+            return self._answer(200, b"")
+        if not file.is_file():
+            return self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>" if method == "GET" else b"")
+        data = file.read_bytes()
+        modified = int(file.stat().st_mtime)
+        etag = {"ETag": etag_of(data), "Last-Modified": formatdate(modified, usegmt=True)}
+        since = self.headers.get("If-Unmodified-Since")
+        if self.headers.get("If-Match", etag["ETag"]) != etag["ETag"] or (
+            since and modified > parsedate_to_datetime(since).timestamp()
+        ):
+            return self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+        if "Range" in self.headers:
+            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+            start = int(first) if first else max(0, len(data) - int(last))
+            end = min(int(last) + 1, len(data)) if first and last else len(data)
+            if start >= end:
+                return self._answer(416, b"<Error><Code>InvalidRange</Code></Error>")
+            content_range = {"Content-Range": f"bytes {start}-{end - 1}/{len(data)}"}
+            return self._answer(206, data[start:end], {**etag, **content_range})
+        return self._answer(200, data if method == "GET" else b"", etag, length=len(data))
+
+    def _post(self, path: str, query: dict[str, list[str]], body: bytes) -> None:
+        if "delete" in query:
+            for key in re.findall(rb"<Key>(.*?)</Key>", body):
+                file = self.s3.folder / path.strip("/") / key.decode()
+                if not file.is_dir():  # s3fs also deletes the name of the folder, which S3 does not have
+                    file.unlink(missing_ok=True)
+            return self._answer(200, b"<DeleteResult></DeleteResult>")
+        if "uploads" in query:
+            answer = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+            return self._answer(200, answer.encode())
+        file = self.s3.folder / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        mine = sorted(name for name in self.s3.parts if name.startswith(f"{path}?"))
+        file.write_bytes(b"".join(self.s3.parts.pop(name) for name in mine))
+        answer = '<CompleteMultipartUploadResult><ETag>"0-1"</ETag></CompleteMultipartUploadResult>'
+        return self._answer(200, answer.encode())
+
+    def _host(self) -> str:
+        return host_of(self.connection.getsockname()[0])
+
+    def _listing(self, bucket: str, query: dict[str, list[str]]) -> bytes:
+        prefix, delimiter = query.get("prefix", [""])[0], query.get("delimiter", [""])[0]
+        root = self.s3.folder / bucket
+        names = sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file())
+        contents, prefixes = "", set()
+        for name in (name for name in names if name.startswith(prefix)):
+            rest = name[len(prefix) :]
+            if delimiter and delimiter in rest:
+                prefixes.add(prefix + rest.split(delimiter)[0] + delimiter)
+            else:
+                size = (
+                    f"<Size>{(root / name).stat().st_size}</Size><LastModified>2001-01-01T00:00:00.000Z</LastModified>"
+                )
+                contents += f"<Contents><Key>{escape(name)}</Key>{size}</Contents>"
+        common = "".join(f"<CommonPrefixes><Prefix>{escape(p)}</Prefix></CommonPrefixes>" for p in sorted(prefixes))
+        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}{common}</ListBucketResult>".encode()
+
+    def _answer(
+        self, status: int, body: bytes, headers: dict[str, str] | None = None, length: int | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        if "Last-Modified" not in (headers or {}):
+            self.send_header("Last-Modified", formatdate(usegmt=True))
+        self.send_header("x-appliance-served-by", self._host())
+        if (
+            "x-appliance-reader" in self.headers
+        ):  # user metadata for the facility's reader alone, as the balancer does it
+            self.send_header("x-amz-meta-appliance-served-by", self._host())
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        if status in (200, 206) and self.s3.cut_now(body):
+            self.wfile.write(body[: len(body) // 2])
+            self.close_connection = True
+            return
+        self.wfile.write(body)
