@@ -11,7 +11,7 @@ UV_LOCK := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup lock lint unit rack-tests test demo bench-quick bench bench-page clean
+.PHONY: help setup lock readmes lint unit rack-tests verify role-tests facility-tests test release demo bench-quick bench bench-page clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -50,20 +50,33 @@ lock: setup ## Resolve requirements/*.in and environments/**/*.in anew into thei
 	$(UV_LOCK) --python-version 3.13 --python-platform x86_64-manylinux_2_40 --only-binary :all: \
 	  environments/build.in -o environments/build.lock
 
-lint: setup ## Check style and types of Python and Ansible
-	ruff format --check .
-	ruff check .
-	mypy
-	ansible-lint --offline
+readmes: setup ## Make each role's README.md from its argument specs
+	python -m appliance.roles.readme
+
+lint: setup ## Check style and types of Python, YAML and Ansible (the hooks of .pre-commit-config.yaml)
+	pre-commit run --all-files --show-diff-on-failure
 
 unit: setup ## Run the unit tests: seconds, no root, no network
-	pytest tests/unit
+	pytest tests/unit --numprocesses auto --dist worksteal
 
 rack-tests: setup ## Run the emulated rack's own life cycle tests (root)
 	pytest tests/rack_lifecycle
 
-test: lint unit rack-tests ## Everything that must hold: lint, unit, rack life cycle, and the facility converged and verified (root)
+# `make verify TESTS="tests/rack/test_storage.py -k osd"` runs some of them.
+verify: setup ## Run the facility's tests on one that is brought back in a minute, or built and saved once (root)
+	tests/verify $(TESTS)
+
+role-tests: setup ## Test single roles, each on the smallest rack that holds it (root)
+	for role in molecule/role_*; do MOLECULE_COMMAND_BORDERS=0 molecule test -s "$${role#molecule/}"; done
+
+facility-tests: setup ## Build a facility on an emulated rack from bare machines, and test it (root)
 	MOLECULE_COMMAND_BORDERS=0 molecule test -s default
+
+test: lint unit rack-tests role-tests facility-tests ## Everything that must hold (root)
+
+release: setup ## Make release VERSION=X.Y.Z of a clean checkout, in two commits (docs/releasing.md)
+	@test -n "$(VERSION)" || { echo "error: which one? way out: make release VERSION=0.1.0" >&2; exit 1; }
+	appliance release make "$(VERSION)" $(if $(DATE),--date "$(DATE)")
 
 demo: setup ## Build the facility on an emulated rack and run a researcher's analysis in a browser (root)
 	appliance demo run

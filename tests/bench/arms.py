@@ -34,13 +34,13 @@ QUIET = 0.2  # s before each run, twice the time between two looks at the cards:
 
 def without_plugins(dask_scheduler):
     dask_scheduler.plugins["appliance-locality"].stop()
-    for name in ("appliance-locality", "appliance-follow"):
+    for name in ("appliance-locality", "appliance-coassignment"):
         dask_scheduler.remove_plugin(name)
 
 def cloud():
     # Not the gateway's: that ends workers which it has not started.
-    dask.config.set(distributed__scheduler__preload=["appliance.compute.plugin"])
-    dask.config.set(distributed__worker__preload=["appliance.compute.worker"])
+    dask.config.set(distributed__scheduler__preload=["appliance.compute.scheduler_preload"])
+    dask.config.set(distributed__worker__preload=["appliance.compute.worker_preload"])
     return LocalCluster(
         n_workers={WORKERS}, threads_per_worker=1, memory_limit="2GiB", protocol="tls", security=True,
         dashboard_address=None, worker_dashboard_address=None,

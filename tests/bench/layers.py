@@ -13,7 +13,7 @@ from typing import Any
 import xarray as xr
 from distributed import Client
 
-from appliance.compute import objects
+from appliance.compute.reading import objects
 from appliance.placement import MapClient
 
 

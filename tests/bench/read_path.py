@@ -26,7 +26,7 @@ from typing import Any
 import fsspec
 from s3fs import S3FileSystem
 
-from appliance.compute.s3 import LocalS3FileSystem
+from appliance.compute.reading.filesystem import LocalS3FileSystem
 
 RUNS = 5
 SHAPES = {"1mib": (1, 32), "8mib": (8, 8), "32mib": (32, 3)}  # MiB of an object, objects

@@ -82,17 +82,19 @@ def set_arm(arm: str, replicas: int, dask_scheduler: Any = None, clock: Callable
     """Make the scheduler stock, or ours with a map of so many replicas. Runs in the scheduler."""
     from stand_in import Map, Maps
 
-    from appliance.compute.follow import FollowPlugin
-    from appliance.compute.plugin import GARBAGE, LocalityPlugin
+    from appliance.compute.scheduler_preload import GARBAGE
+    from appliance.compute.scheduling import coassignment, locality
+    from appliance.compute.scheduling.atlas import Atlas
 
-    for name in ("appliance-locality", "appliance-follow"):
+    for name in (locality.NAME, coassignment.NAME):
         plugin = dask_scheduler.plugins.pop(name, None)
-        if isinstance(plugin, LocalityPlugin):
+        if isinstance(plugin, locality.LocalityPlugin):
             plugin.stop()
     gc.set_threshold(*(GARBAGE if arm == "ours" else STOCK_GARBAGE))
     if arm == "ours":
-        dask_scheduler.add_plugin(LocalityPlugin(dask_scheduler, Maps(lambda: Map(replicas=replicas)), clock=clock))
-        dask_scheduler.add_plugin(FollowPlugin(dask_scheduler))
+        atlas = Atlas(Maps(lambda: Map(replicas=replicas)))
+        dask_scheduler.add_plugin(locality.LocalityPlugin(dask_scheduler, atlas, clock=clock))
+        dask_scheduler.add_plugin(coassignment.CoassignmentPlugin(dask_scheduler))
 
 
 def watch_memory(dask_scheduler: Any = None) -> None:

@@ -41,7 +41,6 @@ from appliance.rack import lifecycle
 HERE = Path(__file__).parent
 TARGET = BENCH / "worker_rate.json"
 CHUNK_MIB = 8
-GATEWAY_PORT = 7480  # ceph_rgw_port
 # After the first two, each is the one before it and one layer more.
 LAYERS = {
     "rados_bench_16": "rados bench seq, 16 requests under way (its default)",
@@ -127,7 +126,8 @@ def measure(facility: Facility, notebook: Notebook, host: str, total_mib: int, r
     notebook.run((HERE / "layers.py").read_text().replace("from __future__ import annotations", ""))
     if notebook.run(f"say(made=provide{(data.url, total_mib, CHUNK_MIB, SEEDS[data.name])!r})")["made"]:
         time.sleep(5)  # what was written settles: see role ceph_rgw on pct_update_delay
-    notebook.run(f"layers = Layers(client, {data.url!r}, {host!r}, {GATEWAY_PORT}); say()")
+    port = facility.facts["ceph_rgw_port"]
+    notebook.run(f"layers = Layers(client, {data.url!r}, {host!r}, {port}); say()")
     held = notebook.run("say(pool=layers.pool, objects=layers.objects)")
     chunks = len(held["objects"])
     found = {layer: Measured() for layer in LAYERS}

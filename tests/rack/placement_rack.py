@@ -3,54 +3,44 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from machines import FACILITY, HEAD, RACK, STORES, ask, until
 
 from appliance.placement import MapClient
-from appliance.placement.signature import Keys
+from appliance.placement.auth.sigv4 import Keys
 
-HEAD, STORE = "head1", "store1"
+STORE = STORES[0]
 BUCKET = "alice"
 MIB = 2**20
 HEAD_PYTHON = "/opt/appliance/analysis/bin/python"
-PORT = 7600  # of the services, on the storage network
-URL = "http://127.0.0.1:7483"  # of whichever answers, on every machine
+FACTS = FACILITY.facts
+PORT = FACTS["placement_port"]  # of the services, on the storage network
+URL = FACTS["s3_endpoint_placement_url"]  # of whichever answers, on every machine
+ENDPOINT = FACTS["s3_endpoint_url"]  # of the S3 gateways, on every machine
 
-
-def ssh_config() -> str:
-    """Return the file that tells ssh how to reach the rack's machines."""
-    state = Path(os.environ.get("APPLIANCE_STATE", "/var/lib/appliance"))
-    return str(state / "racks" / os.environ.get("APPLIANCE_RACK", "rack") / "ssh_config")
-
-
-def ssh(host: str, command: str, stdin: bytes = b"", expect: int = 0) -> str:
-    """Run a shell command on a machine of the rack and return its output."""
-    words = ["ssh", "-F", ssh_config(), host, command]
-    done = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=180)
-    assert done.returncode == expect, f"{command!r} on {host}: {done.returncode}: {done.stderr.decode()}"
-    return done.stdout.decode()
+T = TypeVar("T")
 
 
 def python(host: str, interpreter: str, source: str, argument: object) -> Any:
     """Run Python source on a machine, with ``argument`` as its JSON argument, and return the JSON that it prints."""
     # The argument goes through standard input: thousands of keys are too long for a command line.
     whole = f"import json\nargument = json.loads({json.dumps(json.dumps(argument))})\n{source}"
-    return json.loads(ssh(host, f"{interpreter} -", whole.encode()))
+    return json.loads(ask(host, f"{interpreter} -", given=whole))
 
 
 def where(url: str, *options: str, keys: list[str] | None = None) -> list[dict[str, Any]]:
     """Run ``appliance where --json`` on the head and return its lines."""
     environment = (
-        f"APPLIANCE_PLACEMENT_URL={URL} AWS_ENDPOINT_URL=http://127.0.0.1:7481 "
+        f"APPLIANCE_PLACEMENT_URL={URL} AWS_ENDPOINT_URL={ENDPOINT} "
         f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/{BUCKET}"
     )
     arguments = [url, "--json", *options, *(["--null", "--keys-from", "-"] if keys else [])]
-    stdin = "\0".join([*(keys or []), ""]).encode()
-    out = ssh(HEAD, f"{environment} /opt/appliance/analysis/bin/appliance where {shlex.join(arguments)}", stdin)
+    given = "\0".join([*(keys or []), ""])
+    out = ask(HEAD, f"{environment} /opt/appliance/analysis/bin/appliance where {shlex.join(arguments)}", given=given)
     return [json.loads(line) for line in out.splitlines()]
 
 
@@ -100,7 +90,7 @@ for key in argument.get("keys", []):
 print("null")
 """
 
-S3 = f"AWS_ENDPOINT_URL=http://127.0.0.1:7481 AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/{BUCKET} {HEAD_PYTHON}"
+S3 = f"AWS_ENDPOINT_URL={ENDPOINT} AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/{BUCKET} {HEAD_PYTHON}"
 
 
 def osd_map(pool: str, names: list[str]) -> list[dict[str, Any]]:
@@ -111,15 +101,13 @@ def osd_map(pool: str, names: list[str]) -> list[dict[str, Any]]:
 
 def service_url(host: str = STORE) -> str:
     """Return the address of a machine's placement service as the control host sees it."""
-    shown = subprocess.run(["ssh", "-F", ssh_config(), "-G", host], check=True, capture_output=True, text=True).stdout
-    options = dict(line.split(" ", 1) for line in shown.splitlines() if " " in line)
-    return f"http://{options['hostname']}:{PORT}"
+    return f"http://{RACK.machine(host).address}:{PORT}"
 
 
 @cache
 def keys(user: str = BUCKET) -> Keys:
     """Return a researcher's S3 keys."""
-    text = ssh(STORE, f"cat /etc/appliance/s3/{user}")
+    text = ask(STORE, f"cat /etc/appliance/s3/{user}")
     found = dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
     return Keys(found["aws_access_key_id"], found["aws_secret_access_key"])
 
@@ -127,3 +115,25 @@ def keys(user: str = BUCKET) -> Keys:
 def maps(host: str = STORE) -> MapClient:
     """Return a client of a machine's placement service, on the control host, as a researcher."""
     return MapClient(service_url(host), timeout=10, keys=keys)
+
+
+def in_one_epoch(look: Callable[[], T]) -> T:
+    """Return what ``look`` finds while the cluster is at rest and the map stays as it is.
+
+    Calculation and cluster are asked one after the other: where the map changes in between, they speak of two.
+    """
+
+    def found() -> tuple[T] | None:
+        before = epoch_at_rest()
+        seen = look() if before else None
+        return (seen,) if seen is not None and epoch_at_rest() == before else None
+
+    return until(found)[0]
+
+
+def epoch_at_rest() -> int:
+    """Return the epoch that monitors and placement service know; 0 where they differ or data are on their way."""
+    told = ask(STORE, "ceph osd dump --format json; echo; ceph pg dump pgs_brief --format json")
+    dump, groups = (json.loads(line) for line in told.splitlines() if line.startswith("{"))
+    moving = any(group["state"] != "active+clean" or group["acting"] != group["up"] for group in groups["pg_stats"])
+    return 0 if moving or maps().get().epoch != dump["epoch"] else int(dump["epoch"])

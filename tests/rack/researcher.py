@@ -7,11 +7,21 @@ import secrets
 import shlex
 import subprocess
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from appliance.demo.facility import Facility
 from appliance.rack import lifecycle
+from appliance.researcher.environment import (
+    Addresses,
+    common_environment,
+    credential,
+    gateway_environment,
+    keys_file,
+)
+from appliance.researcher.sandbox import SANDBOX, as_lines
 from appliance.verify.hub import HubSession
 
 SESSION_SECONDS = 600
@@ -63,34 +73,44 @@ class Researcher:
 
     def notebook(self) -> Notebook:
         """Start a Python of the researcher's."""
-        unit = f"test-{self.user}-{secrets.token_hex(4)}"
-        given = f"/run/credentials/{unit}.service"
+        name = f"test-{self.user}-{secrets.token_hex(4)}"
+        unit = f"{name}.service"
         environment = self.facility.run("head1", "readlink", "-f", "/opt/appliance/analysis").decode().strip()
+        facts = self.facility.facts
+        addresses = Addresses(facts["s3_endpoint_url"], facts["s3_endpoint_placement_url"])
+        home = f"/home/{self.user}"
         variables = {
-            "HOME": f"/home/{self.user}",
-            "APPLIANCE_ENVIRONMENT": environment,
-            "APPLIANCE_PLACEMENT_URL": "http://127.0.0.1:7483",
-            "AWS_ENDPOINT_URL": "http://127.0.0.1:7481",
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_DEFAULT_REGION": "default",
-            "AWS_SHARED_CREDENTIALS_FILE": f"{given}/s3",
-            "DASK_GATEWAY__ADDRESS": "http://127.0.0.1:8003/services/dask-gateway",
-            "DASK_GATEWAY__PROXY_ADDRESS": "gateway://head1:8786",
-            "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
-            "DASK_GATEWAY__CLUSTER__OPTIONS__ENVIRONMENT": environment,
+            "HOME": home,
+            **common_environment(unit, environment, addresses),
+            **gateway_environment(environment, facts["gateway_url"], facts["gateway_proxy_address"]),
+        }
+        properties: dict[str, str | list[str]] = {
+            **SANDBOX,
+            "LoadCredential": [
+                f"s3:{keys_file(facts['ceph_s3_users_directory'], self.user)}",
+                f"token:{self._token_file}",
+            ],
+            "ProtectHome": "tmpfs",
+            "BindPaths": home,
+            "RuntimeMaxSec": str(self._seconds),
         }
         command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}", f"--uid={self.user}"]
-        command += [
-            "--property=PrivateTmp=yes",
-            f"--property=RuntimeMaxSec={self._seconds}",
-            "--slice=notebooks.slice",
-        ]
-        command += [f"--property=LoadCredential=s3:/etc/appliance/s3/{self.user}"]
-        command += [f"--property=LoadCredential=token:{self._token_file}"]
+        command += ["--slice=notebooks.slice", *(f"--property={line}" for line in as_lines(properties))]
         command += [f"--setenv={name}={value}" for name, value in variables.items()]
-        shell = f'JUPYTERHUB_API_TOKEN="$(cat {given}/token)" exec "$@"'
+        shell = f'JUPYTERHUB_API_TOKEN="$(cat {credential(unit, "token")})" exec "$@"'
         command += ["/bin/sh", "-c", shell, "sh", f"{environment}/bin/python", "-c", KERNEL]
         return Notebook([*lifecycle.ssh_command(self.facility.rack, "head1"), "--", shlex.join(command)])
+
+
+@contextmanager
+def prepared_notebook(facility: Facility, user: str, first: str, last: str) -> Iterator[Notebook]:
+    """A researcher's notebook in which a first cell has run; the last one runs in the end, whatever comes between."""
+    with Researcher(facility, user) as researcher, researcher.notebook() as notebook:
+        try:
+            notebook.run(first)
+            yield notebook
+        finally:
+            notebook.run(last)
 
 
 class Notebook:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,34 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance import secrets
-from appliance.rack.lifecycle import ssh_command
-from appliance.rack.model import existing
+from machines import FACILITY, STORES, ask
+
+from appliance import inventory_secrets
 
 PROJECT = Path(__file__).parents[2]
-INVENTORY = PROJECT / "inventories" / "rack"
-RACK = existing(os.environ.get("APPLIANCE_RACK", "rack"))
-STORES = tuple(machine.name for machine in RACK.machines() if machine.name.startswith("store"))
-MACHINES = ("head1", *STORES)
 PROGRAMS = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
 class PlayRun:
-    """How a run of a playbook ended: its exit status, everything it said, and changes by machine."""
+    """How a run of a playbook ended: its exit status, everything it said, and changes and failures by machine."""
 
     status: int
     said: str
     changed: Mapping[str, int]
-
-
-def ask(machine: str, command: str, *, check: bool = True, given: str | None = None) -> str:
-    """Run a shell command on a machine as root and return its output."""
-    done = subprocess.run(
-        [*ssh_command(RACK, machine), command], capture_output=True, text=True, check=False, input=given
-    )
-    assert done.returncode == 0 or not check, f"{machine}: {command}: {done.stderr}"
-    return done.stdout
+    failed: Mapping[str, int]
 
 
 def ceph(*words: str) -> Any:
@@ -49,20 +36,18 @@ def ceph(*words: str) -> Any:
 
 def play(playbook: str, *arguments: str, **variables: object) -> PlayRun:
     """Run a playbook of the project on the rack, with further variables."""
-    command = [str(PROGRAMS / "ansible-playbook"), "-i", str(INVENTORY), str(PROJECT / "playbooks" / playbook)]
+    command = [str(PROGRAMS / "ansible-playbook"), str(PROJECT / "playbooks" / playbook)]
     command += [*arguments, "--extra-vars", json.dumps(variables)]
-    environment = {
-        **os.environ,
-        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
-        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
-        # Molecule forces colours upon its children, and colours hide the recap from the expression below.
-        "ANSIBLE_FORCE_COLOR": "0",
-        "ANSIBLE_NOCOLOR": "1",
-        "APPLIANCE_RACK": RACK.name,
-    }
+    # Molecule forces colours upon its children, and colours hide the recap from the expression below.
+    environment = FACILITY.environment | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
-    recap = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", done.stdout, re.MULTILINE)
-    return PlayRun(done.returncode, done.stdout + done.stderr, {name: int(number) for name, number in recap})
+    recap = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=\d+\s+failed=(\d+)", done.stdout, re.MULTILINE)
+    return PlayRun(
+        done.returncode,
+        done.stdout + done.stderr,
+        changed={name: int(changed) for name, changed, _ in recap},
+        failed={name: int(failed) for name, _, failed in recap},
+    )
 
 
 def values(found: Any) -> Iterator[str]:
@@ -76,8 +61,7 @@ def values(found: Any) -> Iterator[str]:
 
 def site_secrets() -> dict[str, str]:
     """Everything that no log may hold, by what it is: the vault, and the keys that the cluster made."""
-    key = (INVENTORY / ".vault-password").read_text().strip()
-    vault = secrets.read(INVENTORY / secrets.SECRETS_FILE, key)
+    vault = inventory_secrets.read(FACILITY.secrets, FACILITY.vault_password.read_text().strip())
     vault.pop("ceph_fsid")
     found = {f"vault {number}": value for number, value in enumerate(values(vault))}
     for user in ask("head1", "ls /etc/appliance/s3").split():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from site_run import MACHINES, STORES, ask, play
+from machines import MACHINES, STORES, ask
+from site_run import play
 
 
 def test_researchers_have_the_same_ids_on_every_machine() -> None:
@@ -31,7 +32,7 @@ def test_whoever_cannot_be_made_is_named_and_nobody_is_made() -> None:
     wrong = {
         "accounts_users.zed.uid: 0 is the system's": {"name": "zed", "uid": 0},
         "2001 is alice's on this machine": {"name": "zoe", "uid": 2001},
-        "accounts_users.haproxy.uid: haproxy has": {"name": "haproxy", "uid": 2070},
+        "accounts_users.sshd.uid: sshd has": {"name": "sshd", "uid": 2070},
         "'Zed Zebra' is no name for an account and a bucket": {"name": "Zed Zebra", "uid": 2071},
         "accounts_users.zia.groups: sudo has no gid": {"name": "zia", "uid": 2072, "groups": ["sudo"]},
         "accounts_passwords.yves: missing": {"name": "yves", "uid": 2073},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -11,19 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machines import MACHINES, RACK, ask, run_on
 
 from appliance.depot.layout import Depot
-from appliance.rack.lifecycle import ssh_command
-from appliance.rack.model import existing
 
-RACK = existing(os.environ.get("APPLIANCE_RACK", "rack"))
-MACHINES = ("head1", "store1", "store2", "store3")
 ENVIRONMENTS = ("analysis", "services")
 APPLIANCE = Path(sys.executable).with_name("appliance")
-
-
-def ask(machine: str, command: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*ssh_command(RACK, machine), command], capture_output=True, text=True, check=check)
 
 
 def depot_status() -> dict[str, Any]:
@@ -34,7 +26,7 @@ def depot_status() -> dict[str, Any]:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_all_machines_run_from_one_store_path(environment: str) -> None:
-    paths = {machine: ask(machine, f"readlink -f /opt/appliance/{environment}").stdout for machine in MACHINES}
+    paths = {machine: ask(machine, f"readlink -f /opt/appliance/{environment}") for machine in MACHINES}
 
     assert len(set(paths.values())) == 1, paths
     assert paths["head1"].startswith("/nix/store/")
@@ -45,15 +37,15 @@ def test_what_everybody_runs_can_be_written_by_root_alone() -> None:
         "store1", "find -L /opt/appliance/analysis/bin -maxdepth 1 ! -user root; find /nix/store -perm /022 ! -type l"
     )
 
-    assert found.stdout == ""
+    assert found == ""
 
 
 def test_byte_code_is_there_and_used_though_the_store_forgets_times() -> None:
     # Every source that had to be compiled anew would cost each worker its start.
     compiled = "/opt/appliance/analysis/bin/python -B -v -c 'import xarray' 2>&1 | grep -c 'code object from .*[.]py$'"
 
-    assert int(ask("store1", f"PYTHONPYCACHEPREFIX=/nowhere {compiled}").stdout) > 100
-    assert int(ask("store1", compiled, check=False).stdout) == 0
+    assert int(ask("store1", f"PYTHONPYCACHEPREFIX=/nowhere {compiled}")) > 100
+    assert int(ask("store1", compiled, check=False)) == 0
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -64,15 +56,15 @@ def test_contents_are_what_the_depot_signed(environment: str) -> None:
         f"--option build-users-group '' --option trusted-public-keys '{{key}}' /opt/appliance/{environment}"
     )
 
-    assert ask("store2", command.format(key=public), check=False).returncode == 0
+    assert run_on("store2", command.format(key=public)).returncode == 0
     other = "other-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
-    stranger = ask("store2", command.format(key=other), check=False)
+    stranger = run_on("store2", command.format(key=other))
     assert stranger.returncode != 0
     assert "untrusted" in stranger.stderr
 
 
 def test_a_path_that_another_key_signed_is_not_copied() -> None:
-    path = ask("store3", "readlink -f /opt/appliance/services").stdout.strip()
+    path = ask("store3", "readlink -f /opt/appliance/services").strip()
     gateway = RACK.gateway
     command = (
         "rm -rf /var/tmp/other-store; nix --extra-experimental-features nix-command copy --to /var/tmp/other-store "
@@ -81,7 +73,7 @@ def test_a_path_that_another_key_signed_is_not_copied() -> None:
         "code=$?; ls -d /var/tmp/other-store/nix/store/*-appliance-*; rm -rf /var/tmp/other-store; exit $code"
     )
 
-    refused = ask("store3", command, check=False)
+    refused = run_on("store3", command)
 
     assert refused.returncode != 0
     assert "signature" in refused.stderr
@@ -90,14 +82,14 @@ def test_a_path_that_another_key_signed_is_not_copied() -> None:
 
 def test_machines_know_each_other_by_name() -> None:
     for machine in MACHINES:
-        lines = ask(machine, f"getent ahostsv4 {' '.join(MACHINES)}").stdout.splitlines()
+        lines = ask(machine, f"getent ahostsv4 {' '.join(MACHINES)}").splitlines()
         addresses = {line.split()[0] for line in lines}
         assert not any(address.startswith("127.") for address in addresses), machine
         assert len(addresses) == len(MACHINES)
 
 
 def test_only_what_asks_for_forky_comes_from_it() -> None:
-    policy = ask("head1", "apt-cache policy bash").stdout
+    policy = ask("head1", "apt-cache policy bash")
 
     candidate = next(line.split()[1] for line in policy.splitlines() if "Candidate:" in line)
     versions = [
@@ -124,7 +116,7 @@ def test_the_storage_slice_gets_its_share_of_a_busy_machine() -> None:
 
     said = ask(
         "store1", f"begin=$(($(date +%s) + 4))\n{both}\nwait; cat /run/burn-storage /run/burn-compute; rm /run/burn-*"
-    ).stdout
+    )
     storage, compute = map(float, said.split())
 
     # 9 to 1 by weight; the daemons and tools of the machine itself blur it.
@@ -140,7 +132,7 @@ def test_memory_beyond_a_slices_limit_ends_what_took_it() -> None:
         f"systemctl revert {inner}"
     )
 
-    said = ask("store2", command, check=False).stdout
+    said = ask("store2", command, check=False)
 
     assert "code 0" not in said
     assert str(200 << 20) not in said
@@ -148,7 +140,7 @@ def test_memory_beyond_a_slices_limit_ends_what_took_it() -> None:
 
 def test_the_slices_have_the_limits_of_the_inventory() -> None:
     for machine in MACHINES:
-        shown = ask(machine, "systemctl show --value -p MemoryMax compute.slice notebooks.slice").stdout.split()
+        shown = ask(machine, "systemctl show --value -p MemoryMax compute.slice notebooks.slice").split()
         assert shown == [str(4 << 30)] * 2, machine
 
 

@@ -7,26 +7,24 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from researcher import Notebook, Researcher
+from machines import MACHINES, ask, is_active, until
+from researcher import Notebook, prepared_notebook
+from site_run import ceph
 
-from appliance.demo.facility import Facility, FacilityError
+from appliance.demo.facility import Facility
 from appliance.demo.wire import CardWatch
 
-STORES = ("store1", "store2", "store3")
-CHUNKS = 288  # of half a MiB
+CHUNKS = 288  # of a MiB: what Ceph and Dask say to each other is little beside it
 # A scheduler looks at the map every few seconds, and a client keeps what it has for five: the mean takes some 20 s.
 TASK_SECONDS = 0.2
 SERVICE = "appliance-placement.service"
-PORT = 7600
-PATIENCE = 120  # s
 # Bytes on the wire for each byte read: of an analysis that reads its own hosts' disks, and of one that at least in a
 # part of it did not.
 LOCAL, REMOTE = 0.1, 0.2
@@ -44,15 +42,15 @@ client.wait_for_workers(3, timeout=120)
 # Data read soon after it was written may come from the primary only: it is written twice, so that every placement
 # group sees a write after the one that counts.
 DATA = f"""
-values = np.random.default_rng(11).normal(280.0, 5.0, size=({CHUNKS} * 8, 64, 128))
+values = np.random.default_rng(11).normal(280.0, 5.0, size=({CHUNKS} * 16, 64, 128))
 for name in ("faults.zarr", "faults-after.zarr"):
     xr.Dataset({{"t": (("time", "y", "x"), values)}}).to_zarr(
-        f"s3://alice/{{name}}", mode="w", encoding={{"t": {{"chunks": (8, 64, 128), "compressors": None}}}}
+        f"s3://alice/{{name}}", mode="w", encoding={{"t": {{"chunks": (16, 64, 128), "compressors": None}}}}
     )
 """
 # A worker's first read imports for seconds. The bits of the result are what is compared.
 MEAN = f"""
-client.run(lambda: float(xr.open_zarr("s3://alice/faults.zarr", chunks=None).t[:8, :64, :128].mean()))
+client.run(lambda: float(xr.open_zarr("s3://alice/faults.zarr", chunks=None).t[:16, :64, :128].mean()))
 slow = xr.open_zarr("s3://alice/faults.zarr").t.data.map_blocks(
     lambda block: time.sleep({TASK_SECONDS}) or block, dtype="f8"
 )
@@ -60,12 +58,13 @@ before, started = appliance.compute.report(), time.time()
 result = float(slow.mean().compute())
 ended = time.time()
 reads = appliance.compute.report() - before
-say(result=result.hex(), reads=reads.reads, bytes=reads.bytes, start=started, end=ended)
+say(result=result.hex(), reads=reads.reads, bytes=reads.bytes, report=str(reads), start=started, end=ended)
 """
 THE_MAP = """
 import os
 from appliance.placement import MapClient
-say(**MapClient(os.environ["APPLIANCE_PLACEMENT_URL"]).get("alice").to_json())
+from appliance.placement.model.map_json import encode_map
+say(**encode_map(MapClient(os.environ["APPLIANCE_PLACEMENT_URL"]).get("alice")))
 """
 # Hands out one document to whoever asks, as the placement service would.
 LIAR = """
@@ -84,65 +83,39 @@ http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[3])), Liar).serve_for
 """
 
 
-@pytest.fixture(scope="module")
-def facility() -> Facility:
-    return Facility(os.environ.get("APPLIANCE_RACK", "rack"))
+class Mean(NamedTuple):
+    """How a mean went: its bits, the bytes that crossed machines' cards for each byte read, and what was reported."""
+
+    bits: str
+    wire: float
+    report: str
 
 
 @pytest.fixture(scope="module")
 def alice(facility: Facility) -> Iterator[Notebook]:
     """Alice's notebook, with a cluster of three workers and data in her bucket."""
-    with Researcher(facility, "alice") as alice, alice.notebook() as notebook:
-        try:
-            notebook.run(CLUSTER + DATA)
-            yield notebook
-        finally:
-            notebook.run("cluster.shutdown()")
+    with prepared_notebook(facility, "alice", CLUSTER + DATA, "cluster.shutdown()") as notebook:
+        yield notebook
 
 
 @pytest.fixture(scope="module")
 def undisturbed(facility: Facility, alice: Notebook) -> str:
     """The bits of the mean while nothing is wrong."""
-    result, wire = mean_while(facility, alice, lambda: None)
-    assert wire < LOCAL
-    return result
+    mean = mean_while(facility, alice, lambda: None)
+    assert mean.wire < LOCAL, mean.report
+    return mean.bits
 
 
 @pytest.fixture(scope="module")
-def services(facility: Facility) -> tuple[str, ...]:
+def services() -> tuple[str, ...]:
     """The hosts that run the placement service."""
-    found = tuple(host for host in ("head1", *STORES) if is_active(facility, host, SERVICE))
+    found = tuple(host for host in MACHINES if is_active(host, SERVICE))
     assert found
     return found
 
 
-def on(facility: Facility, host: str, script: str) -> str:
-    return facility.run(host, "/bin/bash", "-c", script).decode()
-
-
-def is_active(facility: Facility, host: str, unit: str) -> bool:
-    return on(facility, host, f"systemctl is-active {unit} || true").strip() == "active"
-
-
-def ceph(facility: Facility, command: str) -> str:
-    keyring = "/var/lib/ceph/mon/ceph-store1/keyring"
-    return on(facility, "store1", f"timeout 30 ceph -n mon. -k {keyring} {command}")
-
-
-def until(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not ready():
-        assert time.monotonic() < deadline, "did not come about"
-        time.sleep(0.5)
-
-
-def mean_while(
-    facility: Facility, alice: Notebook, happens: Callable[[], object], cell: str = MEAN
-) -> tuple[str, float]:
-    """Run the mean, and let something happen once a part of it is done and most of it is not.
-
-    Returns the bits of the result, and the bytes that crossed the machines' cards for each byte read.
-    """
+def mean_while(facility: Facility, alice: Notebook, happens: Callable[[], object], cell: str = MEAN) -> Mean:
+    """Run the mean, and let something happen once a part of it is done and most of it is not."""
     with CardWatch(facility.cards) as watch:
         time.sleep(0.3)
         alice.submit(cell)
@@ -152,43 +125,42 @@ def mean_while(
         time.sleep(0.3)
     assert said["reads"] >= CHUNKS
     sent = sum(card.sent for card in watch.between(said["start"], said["end"]).values())
-    return said["result"], sent / said["bytes"]
+    return Mean(said["result"], sent / said["bytes"], said["report"])
 
 
 def start_again(facility: Facility, services: tuple[str, ...]) -> None:
     """Start the placement services, and wait until every machine's balancer has found them."""
     for host in services:
-        on(facility, host, f"systemctl start {SERVICE}")
-    for host in ("head1", *STORES):
+        ask(host, f"systemctl start {SERVICE}")
+    for host in MACHINES:
         until(partial(is_answered, facility, host))
 
 
 def is_answered(facility: Facility, host: str) -> bool:
     """Whether a placement service answers at a machine's own address."""
-    asked = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:7483/healthz || true"
-    return on(facility, host, asked) == "200"
+    url = facility.facts["s3_endpoint_placement_url"]
+    asked = f"curl -s -o /dev/null -w '%{{http_code}}' {url}/healthz || true"
+    return ask(host, asked) == "200"
 
 
-def healthy(facility: Facility) -> bool:
-    try:
-        groups = json.loads(ceph(facility, "pg stat --format json"))["pg_summary"]
-    except FacilityError:
-        return False
-    return [state["name"] for state in groups["num_pg_by_state"]] == ["active+clean"]
+def clean() -> bool:
+    """Whether all placement groups have all of their copies."""
+    states = ceph("pg", "stat")["pg_summary"]["num_pg_by_state"]
+    return [state["name"] for state in states] == ["active+clean"]
 
 
 def test_a_killed_osd_changes_no_bit(facility: Facility, alice: Notebook, undisturbed: str) -> None:
-    (osd,) = on(facility, "store2", "ls /var/lib/ceph/osd | sed s/ceph-//").split()
+    (osd,) = ask("store2", "ls /var/lib/ceph/osd | sed s/ceph-//").split()
     unit = f"ceph-osd@{osd}.service"
     try:
         # Dead, and not started again for the rest of the mean.
         kill = f"systemctl kill --signal=KILL {unit}; systemctl stop {unit}"
-        result, _ = mean_while(facility, alice, lambda: on(facility, "store2", kill))
-        assert not is_active(facility, "store2", unit)
+        mean = mean_while(facility, alice, lambda: ask("store2", kill))
+        assert not is_active("store2", unit)
     finally:
-        on(facility, "store2", f"systemctl reset-failed {unit}; systemctl start {unit}")
-        until(lambda: healthy(facility))
-    assert result == undisturbed
+        ask("store2", f"systemctl reset-failed {unit}; systemctl start {unit}")
+        until(clean)
+    assert mean.bits == undisturbed
 
 
 def test_stopped_placement_services_change_nothing(
@@ -196,14 +168,14 @@ def test_stopped_placement_services_change_nothing(
 ) -> None:
     def stop() -> None:
         for host in services:
-            on(facility, host, f"systemctl stop {SERVICE}")
+            ask(host, f"systemctl stop {SERVICE}")
 
     try:
-        result, wire = mean_while(facility, alice, stop)
+        mean = mean_while(facility, alice, stop)
     finally:
         start_again(facility, services)
-    assert result == undisturbed
-    assert wire < LOCAL  # the map that there was goes on being used
+    assert mean.bits == undisturbed
+    assert mean.wire < LOCAL, mean.report  # the map that there was goes on being used
 
 
 @contextmanager
@@ -216,17 +188,17 @@ def handed_out(facility: Facility, services: tuple[str, ...], document: bytes) -
         for host in services:
             address = facility.rack.machine(host).address
             facility.run(host, "/bin/bash", "-c", f"base64 -d > {file}", given=packed.encode())
-            on(facility, host, f"systemctl stop {SERVICE}")
+            ask(host, f"systemctl stop {SERVICE}")
             facility.run(
                 *(host, "systemd-run", "--quiet", "--collect", f"--unit={unit}"),
-                *("/usr/bin/python3", "-c", LIAR, address, file, str(PORT)),
+                *("/usr/bin/python3", "-c", LIAR, address, file, str(facility.facts["placement_port"])),
             )
 
     try:
         yield replace
     finally:
         for host in services:
-            on(facility, host, f"systemctl stop {unit}; rm -f {file}")
+            ask(host, f"systemctl stop {unit}; rm -f {file}")
         start_again(facility, services)
 
 
@@ -251,9 +223,9 @@ def test_a_map_that_cannot_be_true_is_not_believed(
         "garbage": b"\x1f\x8b\x00garbage",
     }[kind]
     with handed_out(facility, services, document) as replace:
-        result, wire = mean_while(facility, alice, replace)
-    assert result == undisturbed
-    assert wire < LOCAL
+        mean = mean_while(facility, alice, replace)
+    assert mean.bits == undisturbed
+    assert mean.wire < LOCAL, mean.report
 
 
 def test_a_map_that_points_at_the_wrong_hosts_costs_bytes_and_no_bit(
@@ -261,11 +233,10 @@ def test_a_map_that_points_at_the_wrong_hosts_costs_bytes_and_no_bit(
 ) -> None:
     known = alice.run(THE_MAP)
     with handed_out(facility, services, wrong(known, known["epoch"] + 1)) as replace:
-        result, wire = mean_while(facility, alice, replace)
-    assert result == undisturbed
-    assert wire > REMOTE  # it was believed: nothing says that it lies
+        mean = mean_while(facility, alice, replace)
+    assert mean.bits == undisturbed
+    assert mean.wire > REMOTE, mean.report  # it was believed: nothing says that it lies
     # The truth is older than the lie until the cluster has changed.
-    ceph(facility, "osd set noscrub")
-    ceph(facility, "osd unset noscrub")
+    ask("store1", "ceph osd set noscrub && ceph osd unset noscrub")
     quick = MEAN.replace(str(TASK_SECONDS), "0.02")
-    until(lambda: mean_while(facility, alice, lambda: None, quick)[1] < LOCAL)
+    until(lambda: mean_while(facility, alice, lambda: None, quick).wire < LOCAL)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hub_session import HubSession
+from sandbox import lacking
 
 from appliance.demo.facility import Facility, FacilityError
 
 UNIT = "jupyter-bob-singleuser.service"
-
-
-@pytest.fixture(scope="module")
-def facility() -> Facility:
-    return Facility(os.environ.get("APPLIANCE_RACK", "rack"))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +57,11 @@ def test_the_unit_is_the_researchers_with_hard_limits(facility: Facility) -> Non
     assert found["TasksMax"] != "infinity"
     processes = on_head(facility, f"ps -o user= -p $(systemctl show --value --property=MainPID {UNIT})")
     assert processes.split() == ["bob"]
+
+
+@pytest.mark.usefixtures("server")
+def test_the_unit_has_all_of_the_common_sandbox(facility: Facility) -> None:
+    assert lacking(facility, "head1", UNIT) == []
 
 
 @pytest.mark.usefixtures("server")
@@ -116,12 +116,21 @@ def test_the_hubs_state_and_secrets_are_roots_alone(facility: Facility) -> None:
 def test_a_server_outlives_the_hub_and_the_proxy(facility: Facility, server: HubSession) -> None:
     before = show(facility, UNIT, "MainPID")
     on_head(facility, "systemctl restart jupyterhub-proxy jupyterhub")
-    wait = (
-        "for i in {1..60}; do curl -fsS -o /dev/null http://127.0.0.1:8000/user/bob/api && exit; sleep 1; done; exit 1"
-    )
+    api = f"http://127.0.0.1:{facility.facts['jupyterhub_public_port']}/user/bob/api"
+    wait = f"for i in {{1..60}}; do curl -fsS -o /dev/null {api} && exit; sleep 1; done; exit 1"
     on_head(facility, wait)
     assert show(facility, UNIT, "MainPID") == before
     assert server.server()["ready"] is True
+
+
+def test_a_server_that_ended_by_a_fault_starts_again_at_once(facility: Facility, server: HubSession) -> None:
+    for _ in range(3):
+        on_head(
+            facility, f"systemctl kill --signal=KILL {UNIT}; until systemctl is-failed -q {UNIT}; do sleep 0.1; done"
+        )
+        server.stop()
+        server.start()
+        assert server.server()["ready"] is True
 
 
 def test_a_full_home_keeps_nobody_out(facility: Facility, bob: HubSession) -> None:

@@ -10,10 +10,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from placement_rack import BUCKET, DELETE, HEAD, MIB, PUT, S3, STORE, URL, maps, osd_map, python, ssh, where
+from machines import HEAD, ask, refused
+from placement_rack import (
+    BUCKET,
+    DELETE,
+    ENDPOINT,
+    MIB,
+    PUT,
+    S3,
+    STORE,
+    URL,
+    in_one_epoch,
+    maps,
+    osd_map,
+    python,
+    where,
+)
 
 from appliance.placement import PlacementMap
-from appliance.placement.rjenkins import hash_names, stable_mod
+from appliance.placement.model.rjenkins import hash_names, stable_mod
 
 # Keys that a name, a shell, a URL or an encoding may stumble over.
 AWKWARD = [
@@ -103,12 +118,15 @@ def cluster_map() -> PlacementMap:
 def test_thousands_of_keys_are_placed_as_ceph_osd_map_says(cluster_map: PlacementMap) -> None:
     keys = many_keys()
     assert len(keys) >= 10_000
-    records = where(f"s3://{BUCKET}", keys=keys)
+    pool = cluster_map.pool_of(BUCKET).name
+
+    def look() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        records = where(f"s3://{BUCKET}", keys=keys)
+        return records, osd_map(pool, [record.get("locator", record["rados_name"]) for record in records])
+
+    records, answers = in_one_epoch(look)
     assert [record["key"] for record in records] == keys
-    asked = osd_map(
-        cluster_map.pool_of(BUCKET).name, [record.get("locator", record["rados_name"]) for record in records]
-    )
-    for record, answer in zip(records, asked, strict=True):
+    for record, answer in zip(records, answers, strict=True):
         assert record["pgid"] == answer["pgid"], record["key"]
         hosts = [cluster_map.osds[osd] for osd in answer["acting"]]
         assert sorted(record["hosts"]) == sorted(hosts), record["key"]
@@ -142,7 +160,7 @@ def listed(uploaded: str) -> list[dict[str, Any]]:
 
 def locators(pool: str) -> dict[str, str | None]:
     """Return the locator, if any, of each RADOS object in a pool, by name."""
-    entries = json.loads(ssh(STORE, f"rados --pool {pool} ls --format json"))
+    entries = json.loads(ask(STORE, f"rados --pool {pool} ls --format json"))
     return {entry["name"]: entry.get("locator") for entry in entries}
 
 
@@ -190,7 +208,7 @@ def test_where_says_which_objects_are_not_whole(uploaded: str) -> None:
 def test_an_object_of_one_chunk_is_one_rados_object(cluster_map: PlacementMap, uploaded: str) -> None:
     record = next(record for record in where(f"s3://{BUCKET}/{uploaded}one chunk"))
     pool = cluster_map.pool_of(BUCKET).name
-    assert f"size {64 * MIB}" in ssh(STORE, f"rados --pool {pool} stat {shlex.quote(record['rados_name'])}")
+    assert f"size {64 * MIB}" in ask(STORE, f"rados --pool {pool} stat {shlex.quote(record['rados_name'])}")
 
 
 CREATE = """
@@ -214,21 +232,21 @@ def test_a_bucket_made_just_now_is_placed_at_once() -> None:
 
 
 def test_the_services_keys_read_the_map_and_buckets_records_and_no_data() -> None:
-    entity = json.loads(ssh(STORE, "ceph auth get client.placement --format json"))[0]
+    entity = json.loads(ask(STORE, "ceph auth get client.placement --format json"))[0]
     assert entity["caps"] == {"mon": "allow r", "mgr": "allow r"}
     ceph = "--id placement --keyring /etc/ceph/ceph.client.placement.keyring"
-    assert "epoch" in ssh(STORE, f"ceph {ceph} osd stat")
-    ssh(STORE, f"ceph {ceph} osd set noout", expect=13)
-    ssh(STORE, f"ceph {ceph} auth ls", expect=13)
+    assert "epoch" in ask(STORE, f"ceph {ceph} osd stat")
+    refused(STORE, f"ceph {ceph} osd set noout", "EACCES: access denied")
+    refused(STORE, f"ceph {ceph} auth ls", "EACCES: access denied")
     listing = (
-        f"APPLIANCE_PLACEMENT_URL={URL} AWS_ENDPOINT_URL=http://127.0.0.1:7481 "
+        f"APPLIANCE_PLACEMENT_URL={URL} AWS_ENDPOINT_URL={ENDPOINT} "
         f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/placement.s3 /opt/appliance/analysis/bin/appliance where"
     )
-    assert "may not list bucket" in ssh(STORE, f"{listing} s3://{BUCKET} 2>&1", expect=1)
+    refused(STORE, f"{listing} s3://{BUCKET}", "may not list bucket")
 
 
 def test_the_service_runs_without_rights() -> None:
-    shown = ssh(STORE, "systemctl show appliance-placement -p DynamicUser,Slice,ProtectSystem,ActiveState,MemoryMax")
+    shown = ask(STORE, "systemctl show appliance-placement -p DynamicUser,Slice,ProtectSystem,ActiveState,MemoryMax")
     assert set(shown.split()) >= {
         "DynamicUser=yes",
         "Slice=storage.slice",

@@ -7,32 +7,31 @@ What reads the cluster's answers is what the service uses; only who asks differs
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Iterator
 
 import pytest
-from placement_rack import STORE, osd_map, ssh
+from machines import ask, until
+from placement_rack import STORE, epoch_at_rest, osd_map
 
 from appliance.placement import PlacementMap
-from appliance.placement.cluster import Table, make_table
 from appliance.placement.errors import ClusterError
-from appliance.placement.names import locator
-
-PATIENCE = 60  # seconds that a change may take until all groups are where the map says
+from appliance.placement.model.rados_names import locator
+from appliance.placement.service.osd_table import OsdTable, make_osd_table
 
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[str]:
     name = f"placement-{uuid.uuid4().hex[:8]}"
-    ssh(STORE, f"ceph osd pool create {name} 8 8 replicated --autoscale-mode=off && ceph osd pool set {name} size 2")
+    ask(STORE, f"ceph osd pool create {name} 8 8 replicated --autoscale-mode=off && ceph osd pool set {name} size 2")
     yield name
     deleted(name)
+    until(epoch_at_rest)
 
 
 def deleted(pool: str) -> None:
     """Remove a pool of the test's own."""
-    ssh(
+    ask(
         STORE,
         "ceph config set mon mon_allow_pool_delete true && "
         f"ceph osd pool rm {pool} {pool} --yes-i-really-really-mean-it; "
@@ -40,14 +39,14 @@ def deleted(pool: str) -> None:
     )
 
 
-def table(pool: str) -> Table:
+def table(pool: str) -> OsdTable:
     """Read the cluster as the service does, of one pool."""
-    told = ssh(
+    told = ask(
         STORE,
         "ceph osd dump --format json; echo; ceph osd tree --format json; echo; ceph pg dump pgs_brief --format json",
     )
     answers = [json.loads(line) for line in told.splitlines() if line.startswith(("{", "["))]
-    return make_table(*answers, {pool})
+    return make_osd_table(*answers, {pool})
 
 
 def names() -> list[str]:
@@ -59,7 +58,7 @@ def names() -> list[str]:
     return made + [locator(marker, f".r_{number}", version, "shadow") for number in range(100)]
 
 
-def disagreement(pool: str, read: Table) -> str:
+def disagreement(pool: str, read: OsdTable) -> str:
     """Return where calculation and cluster differ; empty where they agree for all names."""
     number = read.pool_named(pool)
     assert number is not None
@@ -72,38 +71,38 @@ def disagreement(pool: str, read: Table) -> str:
     return ""
 
 
-def agree(pool: str) -> Table:
+def agree(pool: str) -> OsdTable:
     """Wait until the manager has heard of the last change, and calculation and cluster agree."""
-    last = time.monotonic() + PATIENCE
-    while True:
+
+    def agreed() -> OsdTable | None:
         read = complete(pool)
-        found = disagreement(pool, read)
-        if not found:
-            return read
-        assert time.monotonic() < last, found
-        time.sleep(1)
+        return None if disagreement(pool, read) else read
+
+    return until(agreed, lambda: disagreement(pool, complete(pool)))
 
 
-def complete(pool: str) -> Table:
+def complete(pool: str) -> OsdTable:
     """Read the cluster once the manager knows all of a pool's groups; until then the service keeps its last map."""
-    last = time.monotonic() + PATIENCE
-    while True:
+
+    def told() -> OsdTable | None:
         try:
             return table(pool)
         except ClusterError:
-            if time.monotonic() > last:
-                raise
-            time.sleep(1)
+            return None
+
+    return until(told)
 
 
 def test_a_pool_whose_pg_num_is_no_power_of_two_and_grows(pool: str) -> None:
     agree(pool)
-    ssh(STORE, f"ceph osd pool set {pool} pg_num 13")
-    seen = set()
-    last = time.monotonic() + PATIENCE
-    while 13 not in seen:
-        assert time.monotonic() < last, seen
-        seen |= {found.pg_num for found in agree(pool).pools.values()}
+    ask(STORE, f"ceph osd pool set {pool} pg_num 13")
+    seen: set[int] = set()
+
+    def grown() -> bool:
+        seen.update(found.pg_num for found in agree(pool).pools.values())
+        return 13 in seen
+
+    until(grown, lambda: seen)
 
 
 def test_groups_that_are_mapped_elsewhere_by_upmap(pool: str) -> None:
@@ -111,43 +110,39 @@ def test_groups_that_are_mapped_elsewhere_by_upmap(pool: str) -> None:
     found = next(iter(read.pools.values()))
     first, second = found.acting[0].tolist()
     other = next(osd for osd in read.osds if osd not in (first, second))
-    ssh(STORE, f"ceph osd pg-upmap-items {found.pgid(0)} {second} {other}")
+    ask(STORE, f"ceph osd pg-upmap-items {found.pgid(0)} {second} {other}")
     try:
-        last = time.monotonic() + PATIENCE
-        while set(agree(pool).pools[found.id].acting[0].tolist()) != {first, other}:
-            assert time.monotonic() < last, "the upmap takes no effect"
+        until(lambda: set(agree(pool).pools[found.id].acting[0].tolist()) == {first, other})
     finally:
-        ssh(STORE, f"ceph osd rm-pg-upmap-items {found.pgid(0)}")
+        ask(STORE, f"ceph osd rm-pg-upmap-items {found.pgid(0)}")
 
 
 def test_a_disk_that_others_are_preferred_to_as_primary(pool: str) -> None:
-    ssh(STORE, "ceph osd primary-affinity osd.0 0")
+    ask(STORE, "ceph osd primary-affinity osd.0 0")
     try:
-        last = time.monotonic() + PATIENCE
-        while 0 in next(iter(agree(pool).pools.values())).acting[:, 0]:
-            assert time.monotonic() < last, "osd.0 is still primary"
+        until(lambda: 0 not in next(iter(agree(pool).pools.values())).acting[:, 0])
     finally:
-        ssh(STORE, "ceph osd primary-affinity osd.0 1")
+        ask(STORE, "ceph osd primary-affinity osd.0 1")
 
 
 def test_a_disk_taken_out_while_its_data_still_lie_there(pool: str) -> None:
     # Nothing is moved meanwhile, so the real pools' groups keep acting sets that differ from their up sets.
     data = "default.rgw.buckets.data"
-    ssh(STORE, "ceph osd set nobackfill && ceph osd out 2")
+    ask(STORE, "ceph osd set nobackfill && ceph osd out 2")
     try:
         agree(pool)
         agree(data)
-        groups = json.loads(ssh(STORE, "ceph pg dump pgs_brief --format json"))["pg_stats"]
+        groups = json.loads(ask(STORE, "ceph pg dump pgs_brief --format json"))["pg_stats"]
         assert any(group["acting"] != group["up"] for group in groups)
     finally:
-        ssh(STORE, "ceph osd in 2 && ceph osd unset nobackfill")
+        ask(STORE, "ceph osd in 2 && ceph osd unset nobackfill")
     agree(pool)
     agree(data)
 
 
 def test_an_erasure_coded_pool_tells_its_k_and_names_no_hosts() -> None:
     name = f"placement-ec-{uuid.uuid4().hex[:8]}"
-    ssh(
+    ask(
         STORE,
         f"ceph osd erasure-code-profile set {name} k=2 m=1 crush-failure-domain=host && "
         f"ceph osd pool create {name} 4 4 erasure {name} --autoscale-mode=off",
@@ -159,6 +154,6 @@ def test_an_erasure_coded_pool_tells_its_k_and_names_no_hosts() -> None:
         whole = PlacementMap(read.epoch, read.cluster, 1, read.osds, read.addresses, read.pools, {})
         assert whole.hosts_of_names(found.id, ["a"]) == [()]
     finally:
-        rules = json.loads(ssh(STORE, f"ceph osd pool get {name} crush_rule --format json"))["crush_rule"]
+        rules = json.loads(ask(STORE, f"ceph osd pool get {name} crush_rule --format json"))["crush_rule"]
         deleted(name)
-        ssh(STORE, f"ceph osd erasure-code-profile rm {name}; ceph osd crush rule rm {rules}")
+        ask(STORE, f"ceph osd erasure-code-profile rm {name}; ceph osd crush rule rm {rules}")

@@ -11,7 +11,22 @@ from functools import cached_property
 from typing import Any
 
 import pytest
-from placement_rack import BUCKET, DELETE, HEAD, MIB, PUT, S3, STORE, URL, maps, osd_map, python, ssh, where
+from machines import HEAD, ask, refused
+from placement_rack import (
+    BUCKET,
+    DELETE,
+    ENDPOINT,
+    MIB,
+    PUT,
+    S3,
+    STORE,
+    URL,
+    in_one_epoch,
+    maps,
+    osd_map,
+    python,
+    where,
+)
 
 VERSIONED = """
 import botocore.config, botocore.session
@@ -52,8 +67,8 @@ print("null")
 """
 
 RANGES = """
-from appliance.placement import Heads, MapClient, Ranges
-ranges = Ranges(MapClient(argument["url"]), Heads.from_environment())
+from appliance.placement import MapClient, ObjectLookup, Ranges
+ranges = Ranges(MapClient(argument["url"]), ObjectLookup.from_environment())
 print(json.dumps(ranges.hosts_of_ranges(argument["bucket"], [tuple(one) for one in argument["ranges"]])))
 """
 
@@ -68,7 +83,11 @@ class Uploaded:
 
     @cached_property
     def records(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """Return ``appliance where`` of each object."""
+        """Return ``appliance where`` of each object, of one moment."""
+        return self.look_up()
+
+    def look_up(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return the same of now."""
         found = {}
         for bucket, prefixes in ((BUCKET, (self.prefix, "_" + self.prefix)), (self.versioned, ("",))):
             for prefix in prefixes:
@@ -100,7 +119,7 @@ def uploaded() -> Iterator[Uploaded]:
 
 def manifest(bucket: str, key: str) -> list[tuple[int, int, str, str]]:
     """Return offset, bytes, RADOS name and locator of each piece, as radosgw-admin knows them."""
-    told = json.loads(ssh(STORE, f"radosgw-admin object manifest --bucket {bucket} --object {shlex.quote(key)}"))
+    told = json.loads(ask(STORE, f"radosgw-admin object manifest --bucket {bucket} --object {shlex.quote(key)}"))
     return [
         (entry["offset"], min(entry["size"], told["size"] - entry["offset"]), raw["oid"], raw["loc"])
         for entry in told["objects"]
@@ -132,10 +151,12 @@ def test_pieces_are_those_that_the_gateway_names_and_the_cluster_holds(uploaded:
 
 
 def test_pieces_lie_on_the_hosts_that_the_cluster_says(uploaded: Uploaded) -> None:
+    def look() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        placed = [piece for record in uploaded.look_up().values() for piece in record.get("pieces", [record])]
+        return placed, osd_map(placed[0]["pool"], [piece.get("locator", piece["rados_name"]) for piece in placed])
+
     cluster_map = maps().get()
-    placed = [piece for record in uploaded.records.values() for piece in record.get("pieces", [record])]
-    asked = osd_map(placed[0]["pool"], [piece.get("locator", piece["rados_name"]) for piece in placed])
-    for piece, answer in zip(placed, asked, strict=True):
+    for piece, answer in zip(*in_one_epoch(look), strict=True):
         assert piece["pgid"] == answer["pgid"]
         assert piece["hosts"][0] == cluster_map.osds[answer["acting_primary"]]
         assert set(piece["hosts"]) == {cluster_map.osds[osd] for osd in answer["acting"]}
@@ -162,35 +183,40 @@ def test_a_researchers_process_learns_the_hosts_of_ranges(uploaded: Uploaded) ->
 def test_a_tenants_bucket_is_placed() -> None:
     user, bucket = f"pl{uuid.uuid4().hex[:8]}", f"pl{uuid.uuid4().hex[:8]}"
     uid = f"lab${user}"
-    told = json.loads(ssh(STORE, f"radosgw-admin user create --tenant lab --uid {user} --display-name {user}"))
+    told = json.loads(ask(STORE, f"radosgw-admin user create --tenant lab --uid {user} --display-name {user}"))
     keys = told["keys"][0]
     as_user = (
-        f"AWS_ENDPOINT_URL=http://127.0.0.1:7481 AWS_ACCESS_KEY_ID={keys['access_key']} "
+        f"AWS_ENDPOINT_URL={ENDPOINT} AWS_ACCESS_KEY_ID={keys['access_key']} "
         f"AWS_SECRET_ACCESS_KEY={keys['secret_key']} {S3.split()[-1]}"
     )
     create = VERSIONED.split("s3.put_object")[0]
     try:
         python(HEAD, as_user, create + PUT, {"bucket": bucket, "objects": [("_k", 10)], "in_parts": []})
         cluster_map = maps().get(f"lab:{bucket}")
-        hosts = cluster_map.hosts(f"lab/{bucket}", ["_k"])[0]
         pool = cluster_map.pool_of(f"lab:{bucket}").name
         marker = cluster_map.bucket(f"lab:{bucket}").marker
-        answer = osd_map(pool, [f"{marker}__k"])[0]
+
+        def look() -> tuple[tuple[str, ...], dict[str, Any]]:
+            calculated = maps().get(f"lab:{bucket}").hosts(f"lab/{bucket}", ["_k"])[0]
+            return calculated, osd_map(pool, [f"{marker}__k"])[0]
+
+        hosts, answer = in_one_epoch(look)
         assert hosts == tuple(cluster_map.osds[osd] for osd in answer["acting"])
         objects = [(f"{marker}___k", f"{marker}__k")]
         assert python(STORE, "/usr/bin/python3", SIZES, {"pool": pool, "objects": objects}) == [10]
     finally:
-        ssh(STORE, f"radosgw-admin user rm --uid '{uid}' --purge-data")
+        ask(STORE, f"radosgw-admin user rm --uid '{uid}' --purge-data")
 
 
 def test_the_readers_key_reads_the_data_pools_and_only_the_service_may_ask_it() -> None:
-    entity = json.loads(ssh(STORE, "ceph auth get client.layouts --format json"))[0]
+    entity = json.loads(ask(STORE, "ceph auth get client.layouts --format json"))[0]
     assert entity["caps"] == {"mon": "allow r", "osd": "allow r pool=default.rgw.buckets.data"}
     ceph = "--id layouts --keyring /etc/ceph/ceph.client.layouts.keyring"
-    ssh(STORE, f"rados {ceph} --pool default.rgw.buckets.data create probe", expect=1)
-    ssh(STORE, f"rados {ceph} --pool default.rgw.meta ls", expect=1)
-    assert ssh(STORE, "stat -c '%a %G' /run/appliance-layouts/socket").split() == ["660", "appliance-layouts"]
+    refused(STORE, f"rados {ceph} --pool default.rgw.buckets.data create probe", "Operation not permitted")
+    refused(STORE, f"rados {ceph} --pool default.rgw.meta ls", "Operation not permitted")
+    assert ask(STORE, "stat -c '%a %G' /run/appliance-layouts/socket").split() == ["660", "appliance-layouts"]
     connect = 'import socket; socket.socket(socket.AF_UNIX).connect("/run/appliance-layouts/socket")'
-    ssh(STORE, f"runuser -u {BUCKET} -- python3 -c {shlex.quote(connect)}", expect=1)
-    shown = ssh(STORE, "systemctl show 'appliance-layouts@*' -p DynamicUser,Slice,ProtectSystem")
+    refused(STORE, f"runuser -u {BUCKET} -- python3 -c {shlex.quote(connect)}", "PermissionError")
+    ask(STORE, f"python3 -c {shlex.quote(connect)}")
+    shown = ask(STORE, "systemctl show 'appliance-layouts@*' -p DynamicUser,Slice,ProtectSystem")
     assert set(shown.split()) == {"DynamicUser=yes", "Slice=storage.slice", "ProtectSystem=strict"}

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import shlex
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from placement_rack import BUCKET, HEAD, HEAD_PYTHON, PORT, URL, keys, service_url, ssh, ssh_config
+from machines import HEAD, MACHINES, RACK, STORES, ask, until
+from placement_rack import BUCKET, HEAD_PYTHON, PORT, URL, keys, service_url
 from researcher import Notebook, Researcher
 
 from appliance.demo.facility import Facility
-from appliance.placement.signature import Keys
-from appliance.placement.tokens import Token
-
-STORES = ("store1", "store2", "store3")
-MACHINES = (HEAD, *STORES)
-PATIENCE = 60.0  # seconds that a service may take to be there again
+from appliance.placement.auth.sigv4 import Keys
+from appliance.placement.auth.tokens import Token
+from appliance.rack.lifecycle import ssh_command
 
 # Asks for the map ten times a second until its input ends, as a process that looks at a fast changing cluster would.
+# Says a line for every ten.
 ASK = f"""
 import json, sys, threading, time
 from appliance.placement import MapClient
@@ -47,28 +45,21 @@ while not ended.wait(0.1):
         maps.get({BUCKET!r})
     except Exception:
         pass
-    if Watched.asked == 10:
-        print("under way", flush=True)
-print(json.dumps([Watched.asked, Watched.failed]))
+    if Watched.asked % 10 == 0:
+        print(json.dumps(Watched.failed), flush=True)
 """
 
 
 def systemctl(host: str, verb: str) -> None:
-    ssh(host, f"systemctl {verb} appliance-placement")
+    ask(host, f"systemctl {verb} appliance-placement")
 
 
-def until_healthy(host: str) -> None:
-    """Wait until a machine's service has a map."""
-    last = time.monotonic() + PATIENCE
-    while True:
-        try:
-            status = answer(service_url(host), "/healthz")[0]
-        except OSError:
-            status = 0
-        if status == 200:
-            return
-        assert time.monotonic() < last, f"the service on {host} answers {status}"
-        time.sleep(0.5)
+def is_healthy(host: str) -> bool:
+    """Whether a machine's service has a map."""
+    try:
+        return answer(service_url(host), "/healthz")[0] == 200
+    except OSError:
+        return False
 
 
 def answer(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
@@ -86,69 +77,74 @@ def token(of: Keys | None = None) -> str:
     return Token.of(of or keys(), datetime.now(UTC)).header()
 
 
+class Asking:
+    """Somebody on each machine who asks for the map all the time."""
+
+    def __init__(self) -> None:
+        environment = f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/{BUCKET}"
+        command = f"{environment} {HEAD_PYTHON} -c {shlex.quote(ASK)}"
+        self._running = {
+            host: subprocess.Popen(
+                [*ssh_command(RACK, host), command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for host in MACHINES
+        }
+
+    def failures(self, tens: int) -> dict[str, list[str]]:
+        """What has gone wrong so far, by machine, once each has asked ten times ``tens`` more."""
+        failed: dict[str, list[str]] = {}
+        for _ in range(tens):
+            for host, process in self._running.items():
+                assert process.stdout
+                failed[host] = json.loads(process.stdout.readline())
+        return failed
+
+    def end(self) -> None:
+        for process in self._running.values():
+            process.communicate()
+
+
 @pytest.fixture
-def asking() -> Iterator[Callable[[], dict[str, tuple[int, list[str]]]]]:
-    """Somebody on every machine who asks all the time; called, it returns how often, and what went wrong."""
-    environment = f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/{BUCKET}"
-    command = f"{environment} {HEAD_PYTHON} -c {shlex.quote(ASK)}"
-    running = {
-        host: subprocess.Popen(
-            ["ssh", "-F", ssh_config(), host, command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for host in MACHINES
-    }
-    for host, process in running.items():
-        assert process.stdout
-        assert process.stdout.readline() == "under way\n", host
-
-    def ended() -> dict[str, tuple[int, list[str]]]:
-        return {host: tuple(json.loads(process.communicate(timeout=60)[0])) for host, process in running.items()}
-
-    yield ended
-    for process in running.values():
-        process.kill()
-        process.wait()
+def asking() -> Iterator[Asking]:
+    """Somebody on every machine who has begun to ask."""
+    made = Asking()
+    made.failures(1)
+    yield made
+    made.end()
 
 
 @pytest.mark.parametrize("verb", ["stop", "kill --signal=KILL"])
 @pytest.mark.parametrize("host", STORES)
-def test_the_end_of_any_one_is_not_noticed(
-    host: str, verb: str, asking: Callable[[], dict[str, tuple[int, list[str]]]]
-) -> None:
+def test_the_end_of_any_one_is_not_noticed(host: str, verb: str, asking: Asking) -> None:
     try:
         systemctl(host, verb)
-        time.sleep(5)  # the others answer, and the balancers have noticed
+        asking.failures(5)  # the others answer, and the balancers have noticed
     finally:
         systemctl(host, "start")
-    until_healthy(host)
-    time.sleep(5)  # it answers again
-    for machine, (asked, failed) in asking().items():
-        assert failed == [], machine
-        assert asked > 30, machine
+    until(lambda: is_healthy(host))
+    assert asking.failures(5) == {host: [] for host in MACHINES}
 
 
-def test_a_machine_that_falls_silent_is_passed_over(asking: Callable[[], dict[str, tuple[int, list[str]]]]) -> None:
+def test_a_machine_that_falls_silent_is_passed_over(asking: Asking) -> None:
     """As after a power cut: nothing says that nobody is there. What the head sends to a machine goes nowhere."""
-    address = service_url(STORES[0]).removeprefix("http://").removesuffix(f":{PORT}")
+    address = RACK.machine(STORES[0]).address
     device = f"dev $(ip -oneline route get {address} | sed 's/.* dev \\([^ ]*\\).*/\\1/')"
-    ssh(HEAD, f"ip neigh replace {address} lladdr 02:00:00:00:00:99 {device} nud permanent")
+    ask(HEAD, f"ip neigh replace {address} lladdr 02:00:00:00:00:99 {device} nud permanent")
     try:
-        time.sleep(5)
+        asking.failures(5)
     finally:
-        ssh(HEAD, f"ip neigh del {address} {device}")
-    time.sleep(5)
-    assert asking()[HEAD][1] == []
+        ask(HEAD, f"ip neigh del {address} {device}")
+    assert asking.failures(5)[HEAD] == []
 
 
 def test_all_give_the_same_map_by_the_same_name() -> None:
     """So that a client whose balancer has changed its mind is told 304."""
-    found = {host: answer(service_url(host), "/v1/map", Authorization=token())[1]["Etag"] for host in STORES}
-    last = time.monotonic() + PATIENCE
-    while len(set(found.values())) > 1:  # a bucket that another test has just made is in some of the maps
-        assert time.monotonic() < last, found
-        time.sleep(1)
-        found = {host: answer(service_url(host), "/v1/map", Authorization=token())[1]["Etag"] for host in STORES}
-    tag = found[STORES[0]]
+
+    def tags() -> set[str]:
+        return {answer(service_url(host), "/v1/map", Authorization=token())[1]["Etag"] for host in STORES}
+
+    # A bucket that another test has just made is in some of the maps for a moment.
+    (tag,) = until(lambda: found if len(found := tags()) == 1 else None, tags)
     for host in STORES:
         assert answer(service_url(host), "/v1/map", Authorization=token(), **{"If-None-Match": tag})[::2] == (304, b"")
 
@@ -180,23 +176,23 @@ def test_a_token_is_of_this_time() -> None:
 @pytest.mark.parametrize("host", MACHINES)
 def test_the_address_of_every_machine_asks_for_keys_too(host: str) -> None:
     curl = f"curl -s -o /dev/null -w '%{{http_code}}' {URL}"
-    assert ssh(host, f"{curl}/v1/map") == "401"
-    assert ssh(host, f"{curl}/v1/map -H @-", f"Authorization: {token()}".encode()) == "200"
-    assert ssh(host, f"{curl}/healthz") == "200"
+    assert ask(host, f"{curl}/v1/map") == "401"
+    assert ask(host, f"{curl}/v1/map -H @-", given=f"Authorization: {token()}") == "200"
+    assert ask(host, f"{curl}/healthz") == "200"
 
 
 def test_a_user_made_just_now_gets_answers_and_a_suspended_one_none() -> None:
     user = f"pl{uuid.uuid4().hex[:8]}"
-    made = json.loads(ssh("store1", f"radosgw-admin user create --uid {user} --display-name {user}"))["keys"][0]
+    made = json.loads(ask("store1", f"radosgw-admin user create --uid {user} --display-name {user}"))["keys"][0]
     own = Keys(made["access_key"], made["secret_key"])
     try:
         assert answer(service_url(), "/v1/map", Authorization=token(own))[0] == 200
-        ssh("store1", f"radosgw-admin user suspend --uid {user}")
+        ask("store1", f"radosgw-admin user suspend --uid {user}")
         # Of another machine, which has not seen this token yet and remembers no verdict.
         status, _, body = answer(service_url("store2"), "/v1/map", Authorization=token(own))
         assert status == 401, body
     finally:
-        ssh("store1", f"radosgw-admin user rm --uid {user}")
+        ask("store1", f"radosgw-admin user rm --uid {user}")
 
 
 def test_the_head_asks_and_has_nothing_of_the_service() -> None:
@@ -204,22 +200,21 @@ def test_the_head_asks_and_has_nothing_of_the_service() -> None:
         "/etc/ceph/ceph.client.placement.keyring /etc/ceph/ceph.client.layouts.keyring /etc/appliance/placement.s3 "
         "/etc/systemd/system/appliance-placement.service /etc/systemd/system/appliance-layouts.socket"
     )
-    assert ssh(HEAD, f"ls -d {left} 2>/dev/null; true") == ""
-    assert f":{PORT} " not in ssh(HEAD, "ss -ltnH")
+    assert ask(HEAD, f"ls -d {left} 2>/dev/null; true") == ""
+    assert f":{PORT} " not in ask(HEAD, "ss -ltnH")
 
 
 def test_no_journal_holds_a_token() -> None:
     for host in MACHINES:
         assert (
-            ssh(host, "journalctl -b -o cat -u appliance-placement -u haproxy | grep -c 'Appliance-S3 ' || true")
+            ask(host, "journalctl -b -o cat -u appliance-placement -u haproxy | grep -c 'Appliance-S3 ' || true")
             == "0\n"
         )
 
 
 @pytest.fixture(scope="module")
-def notebook() -> Iterator[Notebook]:
+def notebook(facility: Facility) -> Iterator[Notebook]:
     """Alice's notebook with data."""
-    facility = Facility(os.environ.get("APPLIANCE_RACK", "rack"))
     with Researcher(facility, BUCKET) as researcher, researcher.notebook() as notebook:
         notebook.run(f"""
             import numpy as np, xarray as xr, fsspec, appliance.compute
@@ -248,10 +243,11 @@ def test_an_analysis_that_starts_without_any_one_reads_locally(host: str, notebo
                 report = appliance.compute.report()
             finally:
                 cluster.shutdown()
-            say(off=abs(float(result) - float(values.mean())), share=report.local_share, text=str(report))
+            say(off=abs(float(result) - float(values.mean())), why=report.why_remote, text=str(report))
         """)
     finally:
         systemctl(host, "start")
-        until_healthy(host)
+        until(lambda: is_healthy(host))
     assert said["off"] < 1e-9
-    assert said["share"] == 1.0, said["text"]
+    # A worker that is free may help a slow machine; whatever else is remote was not placed by a map.
+    assert said["why"].keys() <= {"help"}, said["text"]

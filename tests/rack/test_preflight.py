@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
+from machines import MACHINES, RACK, ask
 
-from appliance.rack.lifecycle import ssh_command
-from appliance.rack.model import existing
+from appliance.demo.facility import Facility
 
 PROJECT = Path(__file__).parents[2]
 INVENTORY = PROJECT / "inventories/rack"
-RACK = existing(os.environ.get("APPLIANCE_RACK", "rack"))
-MACHINES = ("head1", "store1", "store2", "store3")
 
 
 def preflight(inventory: Path, *options: str) -> tuple[int, str]:
     """Run the playbook on ``inventory``; return its exit code and what it said."""
-    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, *options, "playbooks/preflight.yml"]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": "ansible.cfg"}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    facility = Facility(RACK.name, inventory)
+    command = ["ansible-playbook", *options, "playbooks/preflight.yml"]
+    environment = facility.environment | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
     done = subprocess.run(
         command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     return done.returncode, done.stdout + done.stderr
-
-
-def ask(machine: str, command: str) -> str:
-    return subprocess.run([*ssh_command(RACK, machine), command], capture_output=True, text=True, check=True).stdout
 
 
 def changes(since: dict[str, str]) -> dict[str, str]:
@@ -87,62 +75,10 @@ def test_all_that_is_wrong_is_said_at_once_and_nothing_is_changed(worst: Path) -
         ("site_name", "(missing)"),
         ("accounts_users.uid", "2001 (carol)"),
         ("accounts_passwords.carol", "(missing)"),
-        ("ceph_osd_devices", "holds an OSD"),
+        ("ceph_osd_devices", "holds osd."),
         ("ansible_host", "store_9: "),
     ):
         assert re.search(rf"(?m)^\s*{re.escape(variable)}\s+.*{re.escape(value)}", table), f"{variable}:\n{table}"
     assert "taken by alice" in re.sub(r"\s+", " ", table)
     assert not re.search(r"changed=[1-9]", said)
     assert changes(since) == dict.fromkeys(MACHINES, "")
-
-
-@pytest.fixture
-def gather() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gather", PROJECT / "roles/preflight/files/gather.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """An empty disk of 64 MiB."""
-    image = tmp_path / "disk"
-    with image.open("wb") as file:
-        file.truncate(64 * 2**20)
-    made = subprocess.run(
-        ["losetup", "--find", "--show", "--partscan", image], capture_output=True, text=True, check=True
-    )
-    device = Path(made.stdout.strip())
-    yield device
-    subprocess.run(["losetup", "--detach", device], check=True)
-
-
-def seen(gather: ModuleType, disk: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = gather.disk(str(disk))
-    return {name: facts[name] for name in ("signatures", "dirty", "osd_fsid", "mounts")}
-
-
-def test_an_empty_disk_is_seen_as_empty(gather: ModuleType, disk: Path) -> None:
-    assert seen(gather, disk) == {"signatures": [], "dirty": False, "osd_fsid": None, "mounts": []}
-
-
-def test_a_file_system_is_seen(gather: ModuleType, disk: Path) -> None:
-    subprocess.run(["mkfs.ext4", "-q", disk], check=True)
-    assert seen(gather, disk)["signatures"] == ["ext4"]
-
-
-def test_a_partition_table_is_seen(gather: ModuleType, disk: Path) -> None:
-    entry = bytes([0, 0, 2, 0, 0x83, 0, 0, 0]) + (2048).to_bytes(4, "little") + (100_000).to_bytes(4, "little")
-    with disk.open("r+b") as file:
-        file.write(bytes(446) + entry + bytes(48) + b"\x55\xaa")
-    assert seen(gather, disk)["signatures"] == ["dos"]
-
-
-def test_bytes_that_no_tool_knows_are_seen(gather: ModuleType, disk: Path) -> None:
-    with disk.open("r+b") as file:
-        file.seek(70_000)
-        file.write(b"somebody's data")
-    assert seen(gather, disk) == {"signatures": [], "dirty": True, "osd_fsid": None, "mounts": []}

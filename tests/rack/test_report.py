@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
-from researcher import Notebook, Researcher
+from researcher import Notebook, prepared_notebook
 
 from appliance.demo.facility import Facility
 
@@ -47,15 +46,10 @@ SETUP = """
 
 
 @pytest.fixture(scope="module")
-def notebook() -> Iterator[Notebook]:
+def notebook(facility: Facility) -> Iterator[Notebook]:
     """Alice's, with data in her bucket and a cluster of one worker."""
-    facility = Facility(os.environ.get("APPLIANCE_RACK", "rack"))
-    with Researcher(facility, "alice") as alice, alice.notebook() as notebook:
-        try:
-            notebook.run(SETUP)
-            yield notebook
-        finally:
-            notebook.run("clean(); client.close(); cluster.shutdown(); say()")
+    with prepared_notebook(facility, "alice", SETUP, "clean(); client.close(); cluster.shutdown(); say()") as notebook:
+        yield notebook
 
 
 def test_reads_of_what_has_no_worker_say_so_and_are_on_the_wire(notebook: Notebook) -> None:

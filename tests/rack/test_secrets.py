@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from site_run import MACHINES, ask, play, site_secrets
+from machines import MACHINES, ask
+from site_run import play, site_secrets
 
 CANARY = "canary"
 # Each in the form that its program asks for, so that it gets as far as a real one.
