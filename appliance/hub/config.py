@@ -9,10 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from appliance.hub.log_in_tries import TriesAllowed
 from appliance.hub.settings import HubSettings
 from appliance.researcher.environment import GATEWAY_SERVICE
 
 TEMPLATES = Path(__file__).parent / "templates"
+PASSWORDS = 16  # looked at together: PAM takes seconds to refuse one, and others would wait behind a few wrong ones
+DAY = 24 * 60 * 60  # s
 
 # Researchers, and the tokens of their servers, may use the gateway's service and no other.
 _GATEWAY_SCOPE = f"access:services!service={GATEWAY_SERVICE}"
@@ -44,7 +47,18 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{settings.proxy_api_port}"
     c.ConfigurableHTTPProxy.auth_token = _secret(credentials, "proxy-token")
 
-    c.JupyterHub.authenticator_class = "pam"
+    # Nothing that another site links to is done with a browser's cookies. Servers set theirs alike.
+    c.JupyterHub.tornado_settings = {"cookie_options": {"samesite": "Lax"}}
+    c.JupyterHub.token_expires_in_max_seconds = settings.token_days * DAY
+
+    c.JupyterHub.authenticator_class = "appliance.hub.authenticator.FacilityAuthenticator"
+    c.FacilityAuthenticator.executor_threads = PASSWORDS
+    c.FacilityAuthenticator.tries_allowed = TriesAllowed(
+        seconds=settings.log_in_seconds,
+        per_name_and_address=settings.log_in_tries,
+        per_name=settings.log_in_tries_of_name,
+        per_address=settings.log_in_tries_from_address,
+    )
     c.PAMAuthenticator.service = "jupyterhub"
     c.PAMAuthenticator.open_sessions = False
     c.PAMAuthenticator.allowed_groups = {settings.researchers_group}

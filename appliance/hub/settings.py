@@ -40,6 +40,11 @@ class HubSettings:
         memory_limit: the most that a server may use: bytes, with one of the suffixes K, M, G, T (powers of 1024).
         cpu_limit: the most cores that a server may use; 1.5 is one and a half.
         tasks_limit: the most threads and processes of a server.
+        log_in_seconds: the window in which tries to log in are counted.
+        log_in_tries: the most tries in it of one name from one address.
+        log_in_tries_of_name: of one name from all addresses.
+        log_in_tries_from_address: from one address, of all names.
+        token_days: the most days that a token lives which a researcher asks for.
         environment_link: a link to the store path that servers run from.
         s3_keys: the directory of the researchers' S3 keys.
         s3_endpoint: S3, as the head sees it.
@@ -58,6 +63,11 @@ class HubSettings:
     memory_limit: Memory
     cpu_limit: PositiveNumber
     tasks_limit: Tasks
+    log_in_seconds: PositiveWhole
+    log_in_tries: PositiveWhole
+    log_in_tries_of_name: PositiveWhole
+    log_in_tries_from_address: PositiveWhole
+    token_days: PositiveWhole
     environment_link: AbsolutePath
     s3_keys: AbsolutePath
     s3_endpoint: Url
@@ -72,9 +82,15 @@ class HubSettings:
 
     def faults(self) -> list[str]:
         """Return what is wrong between the settings, one line each."""
-        if len({self.public_port, self.hub_port, self.proxy_api_port}) == 3:
-            return []
-        return ["public_port, hub_port, proxy_api_port: two of them are the same port; each listens by itself"]
+        found = []
+        if len({self.public_port, self.hub_port, self.proxy_api_port}) < 3:
+            found.append("public_port, hub_port, proxy_api_port: two of them are the same port; each listens by itself")
+        if self.log_in_tries > min(self.log_in_tries_of_name, self.log_in_tries_from_address):
+            found.append(
+                f"log_in_tries: {self.log_in_tries} of one name from one address can never be reached; give at most "
+                "log_in_tries_of_name and log_in_tries_from_address"
+            )
+        return found
 
 
 main = partial(check_file, HubSettings)

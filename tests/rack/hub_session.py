@@ -17,10 +17,10 @@ class HubSession:
     def __init__(self, hub: str, user: str) -> None:
         self.hub = hub
         self.user = user
-        self._jar = CookieJar()
+        self.jar = CookieJar()
         # Straight to the rack, whatever proxy the shell names.
         self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self._jar)
+            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self.jar)
         )
 
     def log_in(self, password: str) -> None:
@@ -65,4 +65,4 @@ class HubSession:
             time.sleep(0.2)
 
     def _xsrf(self) -> str:
-        return next((cookie.value or "" for cookie in self._jar if cookie.name == "_xsrf"), "")
+        return next((cookie.value or "" for cookie in self.jar if cookie.name == "_xsrf"), "")

@@ -10,6 +10,7 @@ from hub_example import hub_settings
 from traitlets.config import Config
 
 from appliance.hub.config import configure
+from appliance.hub.log_in_tries import TriesAllowed
 
 SECRETS = {"cookie-secret": "ab" * 32, "proxy-token": "of-the-proxy", "gateway-token": "of-the-gateway"}
 
@@ -81,3 +82,16 @@ def test_the_log_in_page_shows_the_site_name_as_text_and_not_as_markup(credentia
     assert "<h1>&lt;b&gt;A &amp; B&lt;/b&gt;</h1>" in page
     assert "<form>" in page
     assert "old" not in page
+
+
+def test_cookies_are_for_the_sites_own_pages_and_tokens_end(credentials: Path) -> None:
+    config = configured(credentials, token_days=2)
+    assert config.JupyterHub.tornado_settings["cookie_options"] == {"samesite": "Lax"}
+    assert config.JupyterHub.token_expires_in_max_seconds == 2 * 24 * 3600
+
+
+def test_tries_to_log_in_are_limited_as_the_site_says(credentials: Path) -> None:
+    config = configured(credentials, log_in_seconds=60, log_in_tries=2, log_in_tries_of_name=3)
+    assert config.FacilityAuthenticator.tries_allowed == TriesAllowed(
+        seconds=60, per_name_and_address=2, per_name=3, per_address=100
+    )
