@@ -10,6 +10,7 @@ from traitlets import Instance
 
 from appliance.hub.log_in_tries import LogInTries, TriesAllowed
 
+
 class TooManyTriesError(HTTPError):
     """A log-in that is not tried, with what its page and its header say."""
 
