@@ -1,4 +1,4 @@
-"""Passwords cannot be guessed by trying, guessing keeps nobody else out, and what a log-in gives ends."""
+"""Passwords cannot be guessed by trying, others are let in meanwhile, and what a log-in gives comes to an end."""
 
 from __future__ import annotations
 
@@ -127,6 +127,9 @@ def test_cookies_of_hub_and_server_are_not_sent_for_other_sites(bob: HubSession)
     if not bob.server():
         bob.start()
     bob.ask(f"/user/{bob.user}/lab")
-    attributes = {cookie.name: cookie.get_nonstandard_attr("SameSite") for cookie in bob.jar}
-    assert {"jupyterhub-hub-login", f"jupyterhub-user-{bob.user}"} <= set(attributes)
+    # By path too: hub and server have one called _xsrf each.
+    attributes = {(cookie.name, cookie.path): cookie.get_nonstandard_attr("SameSite") for cookie in bob.jar}
+    own = f"/user/{bob.user}/"
+    assert {("_xsrf", "/hub/"), ("_xsrf", own), ("jupyterhub-hub-login", "/hub/")} <= set(attributes)
+    assert (f"jupyterhub-user-{bob.user}", own) in attributes
     assert set(attributes.values()) == {"Lax"}, attributes
