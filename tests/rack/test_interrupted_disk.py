@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -208,9 +209,13 @@ def test_a_run_that_follows_a_killed_one_waits_for_what_goes_on_alone(disk: Call
     ask(HOST, f"kill -STOP {program}; kill -KILL $(ps -o ppid= -p {program})")
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
+    held = osds()
     second = started(role, name)
     while int(ask(HOST, "ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c 'appliance-osd[.]lock$'", check=False)) < 2:
         assert second.poll() is None, second.communicate()[0]
+    # A run that does not wait needs half of this to make an OSD of its own.
+    time.sleep(10)
+    assert osds().keys() == held.keys()
     ask(HOST, f"kill -CONT {program}")
     said = second.communicate()[0]
     assert second.returncode == 0, said
