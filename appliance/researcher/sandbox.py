@@ -12,7 +12,7 @@ SANDBOX: Properties = {
     "NoNewPrivileges": "yes",
     "CapabilityBoundingSet": "",
     "RestrictSUIDSGID": "yes",
-    "RestrictNamespaces": "yes",
+    "RestrictNamespaces": "yes",  # kept by role `node_base` where systemd reads its units anew
     # No process, file, device or key of anyone else.
     "PrivateTmp": "yes",
     "PrivateDevices": "yes",

@@ -58,7 +58,11 @@ def properties_of(facility: Facility, host: str, unit: str) -> dict[str, str]:
 
 
 def lacking(facility: Facility, host: str, unit: str) -> list[str]:
-    """Return what a unit lacks of the common sandbox, one line each."""
+    """Return what a unit lacks of the common sandbox, one line each, once systemd has read its units anew.
+
+    That happens whenever a package or a role brings a unit, and is where systemd itself loses a part of the sandbox.
+    """
+    facility.run(host, "systemctl", "daemon-reload")
     found = properties_of(facility, host, unit)
     calls = set(found["SystemCallFilter"].split())
     faults = [f"SystemCallFilter: lacks {name}" for name in sorted(ALLOWED - calls)]
