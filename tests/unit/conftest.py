@@ -36,17 +36,14 @@ def _nothing_is_left_by_all() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _everything_is_collected(_nothing_is_left_by_all: None) -> Iterator[None]:
-    """Collect all of the heap once for a module; a test's end collects what is new, which takes milliseconds."""
-    leavings.thaw()
-    leavings.collect()
+def _what_stays_is_frozen(_nothing_is_left_by_all: None) -> Iterator[None]:
+    """Take what outlives a module (imports, caches) out of later collections, which then take milliseconds."""
     yield
-    leavings.thaw()
-    leavings.collect()
+    leavings.freeze()
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left(_everything_is_collected: None) -> Iterator[None]:
+def _nothing_is_left(_what_stays_is_frozen: None) -> Iterator[None]:
     """Fail a test that leaves threads, processes, servers, variables or unclosed objects to the tests after it."""
     with leavings.none():
         yield

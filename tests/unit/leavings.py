@@ -97,15 +97,10 @@ def variables() -> dict[str, str]:
     }
 
 
-def collect() -> None:
-    """Collect what is no longer used; what is still used is not looked through again until `thaw`."""
+def freeze() -> None:
+    """Collect what is no longer used; what is still used is not looked through again."""
     gc.collect()
     gc.freeze()
-
-
-def thaw() -> None:
-    """Let the next collection look through everything."""
-    gc.unfreeze()
 
 
 @contextmanager
@@ -113,7 +108,7 @@ def none() -> Iterator[None]:
     """Raise `AssertionError` for what was not there before the block, and is after it."""
     known_threads, known_children, known_servers, known_variables = threads(), children(), servers(), variables()
     yield
-    collect()
+    gc.collect()
     left: list[str] = []
     left += [f"thread {thread.name}" for thread in still_running(threads() - known_threads)]
     left += [described(pid) for pid in still_there(children() - known_children)]
@@ -131,6 +126,7 @@ def none_of_the_session() -> Iterator[None]:
     try:
         with none():
             yield
+            gc.unfreeze()
         own = {os.getpid()}
         left = [pid for pid in psutil.pids() if pid not in own and is_marked(pid, mark)]
         assert not (found := [described(pid) for pid in still_there(left)]), f"the tests leave behind: {found}"
@@ -156,8 +152,7 @@ def still_running(found: set[threading.Thread]) -> list[threading.Thread]:
             if thread.ident is not None:  # else it is about to start, and cannot be joined yet
                 thread.join(PAUSE)
         # What keeps a thread may have been held by another one, such as an event loop's, at the last collection.
-        thaw()
-        collect()
+        gc.collect()
     return alive
 
 
