@@ -109,8 +109,18 @@ USES = (
         "the dashboard has no page of reads",
     ),
     Use(
+        "appliance.compute.owner_http",
+        ("distributed.node:ServerNode.start_http_server",),
+        "schedulers and workers do not start",
+    ),
+    Use(
         "appliance.launching.backend",
         (
+            # Stood in for.
+            *_of("dask_gateway_server.backends.db_base:DBBackendBase.", "_check_cluster_proxied"),
+            # Called with addresses that a scheduler tells.
+            *_of("dask_gateway_server.backends.db_base:DBBackendBase.", "on_cluster_heartbeat"),
+            *_of("dask_gateway_server.proxy:Proxy.", "add_route", "remove_route"),
             *_of("dask_gateway_server.backends.db_base:", "JobStatus"),
             *_of("dask_gateway_server.backends.db_base:DBBackendBase.", "do_start_cluster", "do_stop_cluster"),
             *_of("dask_gateway_server.backends.db_base:DBBackendBase.", "do_start_worker", "do_stop_worker"),

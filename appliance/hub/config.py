@@ -66,7 +66,6 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
     c.JupyterHub.services = [
         {
             "name": GATEWAY_SERVICE,
-            "url": settings.gateway_url,
             "api_token": _secret(credentials, "gateway-token"),
             "display": False,
         }

@@ -93,12 +93,12 @@ def _nft(told: str) -> str:
     return f"/usr/sbin/nft '{told}'"
 
 
-def notebook_environment(unit: str, environment: Path, settings: HubSettings) -> dict[str, str]:
-    """Return the variables of a researcher's server; ``unit`` is its unit's name without ``.service``."""
+def notebook_environment(user: str, unit: str, environment: Path, settings: HubSettings) -> dict[str, str]:
+    """Return the variables of the server of ``user``; ``unit`` is its unit's name without ``.service``."""
     addresses = Addresses(s3_endpoint=settings.s3_endpoint, placement_url=settings.placement_url)
     return {
         **common_environment(f"{unit}.service", str(environment), addresses),
-        **gateway_environment(str(environment), settings.gateway_url, settings.gateway_proxy_address),
+        **gateway_environment(user, str(environment), settings.gateway_url, settings.gateway_proxy_address),
         # What a server writes as it starts goes to memory, so that a full home does not keep anyone out.
         "JUPYTER_RUNTIME_DIR": f"/run/{unit}",
         # Kept by the role: what JupyterLab must not try, for there is no internet, and where kernels listen.

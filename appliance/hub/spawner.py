@@ -37,7 +37,7 @@ class NotebookSpawner(SystemdSpawner):  # type: ignore[misc]  # its package is n
         self.cmd = [str(environment / "bin/jupyterhub-singleuser")]
         self.slice = "notebooks.slice"
         self.unit_extra_properties = unit_properties(account, environment, keys, self.settings)
-        self.environment = notebook_environment(self.unit_name, environment, self.settings)
+        self.environment = notebook_environment(account.pw_name, self.unit_name, environment, self.settings)
 
         await self._forget_failed()
         # The parent class asks only whether the unit runs, and would ask a dead one for a minute.

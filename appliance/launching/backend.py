@@ -35,6 +35,8 @@ from appliance.launching.protocol import (
     parse_answer,
     unit_name,
 )
+from appliance.launching.targets import PORT_START, foreign_targets, tls_target
+from appliance.researcher.environment import dashboard_route
 
 GIB = 2**30
 
@@ -118,8 +120,11 @@ class SystemdBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serve
             yield state
 
     async def do_stop_cluster(self, cluster: Any) -> None:
-        """Stop the scheduler's unit."""
-        await self._stop(cluster, cluster.state)
+        """Stop the scheduler's unit, and lead nobody to where its dashboard was."""
+        try:
+            await self._stop(cluster, cluster.state)
+        finally:
+            await self.proxy.remove_route(kind="SNI", sni=dashboard_route(cluster.name))
 
     async def do_stop_worker(self, worker: Any) -> None:
         """Stop a worker's unit."""
@@ -132,6 +137,38 @@ class SystemdBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serve
     async def do_check_workers(self, workers: list[Any]) -> list[bool]:
         """Whether the units of workers that are still starting are alive."""
         return await self._alive([(worker.cluster, worker.state, worker.name) for worker in workers])
+
+    # Where the proxy leads
+
+    async def on_cluster_heartbeat(self, cluster_name: str, msg: dict[str, Any]) -> None:
+        """Take a sign of life of a scheduler that names no address but its own.
+
+        Raises:
+            PublicException: it names another; nothing of the heartbeat counts.
+        """
+        cluster = self.db.get_cluster(cluster_name)
+        host = self.hosts.get((cluster.state or {}).get("host"), "") if cluster else ""
+        port_start = int(PORT_START.read_text())
+        if cluster and (foreign := foreign_targets(msg, host, port_start)):
+            self.log.warning("Cluster %s of %s: %s is not its own", cluster_name, cluster.username, ", ".join(foreign))
+            raise PublicException(f"{', '.join(foreign)}: name a port of this scheduler's own at {host}")
+        await super().on_cluster_heartbeat(cluster_name, msg)
+
+    async def _check_cluster_proxied(self, cluster: Any) -> None:
+        """Tell the proxy of a cluster that runs.
+
+        The parent class gives the dashboard a path of the proxy for HTTP, where whoever knows it may look, and where
+        the scheduler's pages run on the hub's origin. Here it has a name of the proxy for TLS, which hands bytes to
+        and fro: the scheduler itself asks for the certificate (`appliance.compute.owner_http`).
+        """
+        if cluster.added_to_proxies:
+            return
+        await self.proxy.add_route(kind="SNI", sni=cluster.name, target=cluster.scheduler_address)
+        if cluster.dashboard_address:
+            await self.proxy.add_route(
+                kind="SNI", sni=dashboard_route(cluster.name), target=tls_target(cluster.dashboard_address)
+            )
+        cluster.added_to_proxies = True
 
     # Talking to launchers
 

@@ -28,7 +28,8 @@ def command(request: Start, settings: LauncherSettings) -> list[str]:
     """Return what the unit runs, from the environment that the user's notebook runs from too."""
     address = settings.address
     python = f"{request.environment}/bin/python"
-    dashboard = ["--dashboard-address", f"{address}:0"]
+    # Its HTTP server answers who has the cluster's certificate, and nobody else.
+    dashboard = ["--dashboard-address", f"{address}:0", "--preload", "appliance.compute.owner_http"]
     if isinstance(request, StartScheduler):
         return [
             *[python, "-m", "distributed.cli.dask_scheduler"],
@@ -43,8 +44,7 @@ def command(request: Start, settings: LauncherSettings) -> list[str]:
         return [
             *[python, "-m", "distributed.cli.dask_worker", request.scheduler_address],
             # The unit is what watches over the worker: a nanny in it would be a second process for the same.
-            # Its pages would show a researcher's work to this whole network and cost a third of its start; /metrics
-            # stays.
+            # Its pages cost a third of its start; /metrics stays.
             *["--host", address, *dashboard, "--no-dashboard", "--name", request.worker, "--no-nanny"],
             *["--nthreads", str(request.threads), "--memory-limit", str(request.memory)],
             *["--preload", "appliance.compute.worker_preload"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-# The gateway of Dask clusters as the hub publishes it.
+# The gateway of Dask clusters as the hub knows it, and the path of its API.
 GATEWAY_SERVICE = "dask-gateway"
 GATEWAY_PREFIX = f"/services/{GATEWAY_SERVICE}"
 
@@ -52,10 +52,16 @@ def common_environment(unit: str, environment: str, addresses: Addresses) -> dic
     }
 
 
-def gateway_environment(environment: str, gateway_url: str, gateway_proxy_address: str) -> dict[str, str]:
+def dashboard_route(cluster: str) -> str:
+    """Return the name under which the gateway's TLS proxy knows the dashboard of a cluster."""
+    return f"{cluster}-dashboard"
+
+
+def gateway_environment(user: str, environment: str, gateway_url: str, gateway_proxy_address: str) -> dict[str, str]:
     """Return the variables with which ``dask_gateway.Gateway()`` starts clusters in the facility.
 
     Args:
+        user: whose variables they are.
         environment: the store path that clusters run from: the notebook's own.
         gateway_url: the gateway's address, without a path.
         gateway_proxy_address: the address of its proxy to the schedulers.
@@ -63,8 +69,9 @@ def gateway_environment(environment: str, gateway_url: str, gateway_proxy_addres
     return {
         "DASK_GATEWAY__ADDRESS": f"{gateway_url}{GATEWAY_PREFIX}",
         "DASK_GATEWAY__PROXY_ADDRESS": gateway_proxy_address,
-        # Relative, so that links in the notebook open in the browser by whatever name it reached the hub.
-        "DASK_GATEWAY__PUBLIC_ADDRESS": GATEWAY_PREFIX,
+        # Links to dashboards begin so: the owner's server shows them (`appliance.notebook`). Without a host, so that
+        # they open in the browser by whatever name it reached the hub.
+        "DASK_GATEWAY__PUBLIC_ADDRESS": f"/user/{user}/proxy",
         "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
         "DASK_GATEWAY__CLUSTER__OPTIONS__ENVIRONMENT": environment,
     }

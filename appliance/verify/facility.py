@@ -115,7 +115,7 @@ def _researcher(settings: Settings, token: Path, report: Report) -> None:
     variables = {
         "HOME": home,
         **common_environment(unit, environment, Addresses(settings.s3_endpoint, settings.placement_url)),
-        **gateway_environment(environment, settings.gateway_url, settings.gateway_proxy_address),
+        **gateway_environment(settings.user, environment, settings.gateway_url, settings.gateway_proxy_address),
     }
     properties: dict[str, str | list[str]] = {
         **SANDBOX,

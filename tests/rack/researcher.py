@@ -82,7 +82,7 @@ class Researcher:
         variables = {
             "HOME": home,
             **common_environment(unit, environment, addresses),
-            **gateway_environment(environment, facts["gateway_url"], facts["gateway_proxy_address"]),
+            **gateway_environment(self.user, environment, facts["gateway_url"], facts["gateway_proxy_address"]),
         }
         properties: dict[str, str | list[str]] = {
             **SANDBOX,

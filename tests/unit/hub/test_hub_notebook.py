@@ -91,10 +91,10 @@ def test_the_servers_port_is_its_owners_and_stays_so_for_a_while(tmp_path: Path)
 
 
 def test_a_notebook_is_told_where_things_are_and_no_secret() -> None:
-    environment = notebook_environment("jupyter-alice-singleuser", Path("/nix/store/x-analysis"), SETTINGS)
+    environment = notebook_environment("alice", "jupyter-alice-singleuser", Path("/nix/store/x-analysis"), SETTINGS)
     assert environment["APPLIANCE_ENVIRONMENT"] == "/nix/store/x-analysis"
     assert environment["DASK_GATEWAY__CLUSTER__OPTIONS__ENVIRONMENT"] == "/nix/store/x-analysis"
     assert environment["AWS_SHARED_CREDENTIALS_FILE"] == "/run/credentials/jupyter-alice-singleuser.service/s3"
     assert environment["DASK_GATEWAY__ADDRESS"] == "http://127.0.0.1:8003/services/dask-gateway"
-    assert environment["DASK_GATEWAY__PUBLIC_ADDRESS"] == "/services/dask-gateway"
+    assert environment["DASK_GATEWAY__PUBLIC_ADDRESS"] == "/user/alice/proxy"
     assert not [name for name in environment if "KEY" in name or "TOKEN" in name or "SECRET" in name]

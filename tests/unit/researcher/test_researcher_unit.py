@@ -21,5 +21,5 @@ def test_no_variable_is_a_secret_and_keys_are_the_units_own() -> None:
     addresses = Addresses(s3_endpoint="http://127.0.0.1:7481", placement_url="http://127.0.0.1:7483")
     variables = common_environment("x.service", "/nix/store/x", addresses)
     assert variables["AWS_SHARED_CREDENTIALS_FILE"] == "/run/credentials/x.service/s3"
-    variables |= gateway_environment("/nix/store/x", "http://127.0.0.1:8003", "gateway://head1:8786")
+    variables |= gateway_environment("alice", "/nix/store/x", "http://127.0.0.1:8003", "gateway://head1:8786")
     assert not [name for name in variables if "KEY" in name or "TOKEN" in name or "SECRET" in name]

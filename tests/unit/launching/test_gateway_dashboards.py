@@ -1,0 +1,159 @@
+"""A cluster's dashboard: whoever has its certificate gets it through the gateway's TLS proxy, and nobody else."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from dask_gateway import GatewayCluster
+from running_gateway import RunningGateway, running_gateway
+
+from appliance.launching.protocol import unit_name
+
+# The server ends the handshake. Whether its alert comes before the end of the connection is a matter of chance.
+REFUSED = (ssl.SSLError, ConnectionError)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    with running_gateway(tmp_path_factory.mktemp("gateway")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def cluster(running: RunningGateway) -> Iterator[GatewayCluster]:
+    with running.gateway("alice") as gateway, gateway.new_cluster(environment=running.environment) as made:
+        yield made
+
+
+def context(cluster: GatewayCluster) -> ssl.SSLContext:
+    found: ssl.SSLContext = cluster.security.get_connection_args("client")["ssl_context"]
+    return found
+
+
+def without_certificate() -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    return made
+
+
+def asked(address: str, tls: ssl.SSLContext, name: str, path: str = "/status") -> tuple[int, str]:
+    """The status and the body that a path gets over TLS with a name."""
+    url = urlsplit(address)
+    with (
+        socket.create_connection((url.hostname, url.port), timeout=60) as plain,
+        tls.wrap_socket(plain, server_hostname=name) as own,
+    ):
+        own.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        answer = http.client.HTTPResponse(own)
+        answer.begin()
+        return answer.status, answer.read().decode()
+
+
+def direct(running: RunningGateway, cluster: GatewayCluster) -> str:
+    """The address at which the scheduler's HTTP server listens."""
+    with cluster.get_client(set_as_default=False) as client:
+        services = client.scheduler_info()["services"]
+    (host,) = {host for host, unit in running.starts("scheduler") if cluster.name in unit}
+    return f"http://{host}:{services['dashboard']}"
+
+
+def test_the_owner_gets_the_dashboard_by_its_name(running: RunningGateway, cluster: GatewayCluster) -> None:
+    status, page = asked(running.tls, context(cluster), f"daskgateway-{cluster.name}-dashboard")
+    assert status == 200
+    assert "Bokeh" in page
+
+
+def test_who_has_no_certificate_gets_no_answer(running: RunningGateway, cluster: GatewayCluster) -> None:
+    for address in (running.tls, direct(running, cluster)):
+        with pytest.raises(REFUSED):
+            asked(address, without_certificate(), f"daskgateway-{cluster.name}-dashboard")
+
+
+def test_the_certificate_of_another_cluster_opens_nothing(running: RunningGateway, cluster: GatewayCluster) -> None:
+    with running.gateway("mallory") as gateway, gateway.new_cluster(environment=running.environment) as other:
+        theirs = without_certificate()
+        report = other.gateway.get_cluster(other.name)
+        files = [running.folder / f"mallory.{kind}" for kind in ("crt", "key")]
+        for file, content in zip(files, (report.security.tls_cert, report.security.tls_key), strict=True):
+            file.write_text(content)
+        theirs.load_cert_chain(*files)
+        for address in (running.tls, direct(running, cluster)):
+            with pytest.raises(REFUSED):
+                asked(address, theirs, f"daskgateway-{cluster.name}-dashboard")
+        assert asked(running.tls, theirs, f"daskgateway-{other.name}-dashboard")[0] == 200
+
+
+def test_the_proxy_for_http_knows_no_dashboard(running: RunningGateway, cluster: GatewayCluster) -> None:
+    for path in ("", "/", "/status", "/metrics", "/individual-plots.json"):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{running.address}/clusters/{cluster.name}{path}", timeout=60)
+        with caught.value:
+            assert caught.value.code == 404
+    assert urllib.request.urlopen(f"{running.address}/api/health", timeout=60).status == 200
+
+
+def test_there_is_no_listener_for_plain_http(running: RunningGateway, cluster: GatewayCluster) -> None:
+    address = direct(running, cluster)
+    with pytest.raises((OSError, http.client.HTTPException)):
+        urllib.request.urlopen(f"{address}/status", timeout=60)
+    assert asked(address, context(cluster), "any.name")[0] == 200
+
+
+def test_a_worker_answers_the_owner_alone(running: RunningGateway, cluster: GatewayCluster) -> None:
+    cluster.scale(1)
+    with cluster.get_client(set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=60)
+        (worker,) = client.scheduler_info(n_workers=-1)["workers"].values()
+    address = f"http://{worker['host']}:{worker['services']['dashboard']}"
+    with pytest.raises((OSError, http.client.HTTPException)):
+        urllib.request.urlopen(f"{address}/metrics", timeout=60)
+    with pytest.raises(REFUSED):
+        asked(address, without_certificate(), "any.name", "/metrics")
+    status, metrics = asked(address, context(cluster), "any.name", "/metrics")
+    assert status == 200
+    assert "dask_worker" in metrics
+
+
+@pytest.mark.parametrize("name", ["scheduler_address", "dashboard_address", "api_address"])
+def test_a_scheduler_that_names_another_target_is_refused(
+    running: RunningGateway, cluster: GatewayCluster, name: str
+) -> None:
+    folder: Path = running.folder / unit_name("alice", cluster.name)
+    own = {
+        "scheduler_address": "tls://127.0.0.1:41000",
+        "dashboard_address": "http://127.0.0.1:41001",
+        "api_address": "http://127.0.0.1:41002",
+        "count": 0,
+        "active_workers": [],
+        "closing_workers": [],
+        "closed_workers": [],
+    }
+    (host,) = {host for host, unit in running.starts("scheduler") if unit == folder.name}
+    own = {key: value.replace("127.0.0.1", host) if isinstance(value, str) else value for key, value in own.items()}
+
+    def tell(told: dict[str, object]) -> int:
+        request = urllib.request.Request(
+            f"{running.address}/api/v1/clusters/{cluster.name}/heartbeat",
+            data=json.dumps(told).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"token {(folder / 'token').read_text()}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                assert name in error.read().decode()
+                return error.code
+
+    assert tell({**own, name: str(own[name]).replace(host, "127.0.0.9")}) == 409
+    assert tell(own) == 200
