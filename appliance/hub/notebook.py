@@ -101,7 +101,8 @@ def notebook_environment(user: str, unit: str, environment: Path, settings: HubS
         **gateway_environment(user, str(environment), settings.gateway_url, settings.gateway_proxy_address),
         # What a server writes as it starts goes to memory, so that a full home does not keep anyone out.
         "JUPYTER_RUNTIME_DIR": f"/run/{unit}",
-        # Kept by the role: what JupyterLab must not try, for there is no internet, and where kernels listen.
+        # Kept by the role: what JupyterLab must not try, for there is no internet, where kernels listen, and that the
+        # server shows dashboards.
         "JUPYTER_CONFIG_PATH": "/etc/jupyterhub/notebook",
         # JupyterLab's Dask panel starts clusters of the facility, too, and none inside the notebook's own limits.
         "DASK_LABEXTENSION__FACTORY__MODULE": "dask_gateway",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
 from appliance.demo.browser import Researcher, chromium
 from appliance.demo.facility import Facility
+
+# A researcher's Python on the head, without a browser, is that of the rack's own tests.
+sys.path.insert(0, str(Path(__file__).parents[1] / "rack"))
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from hub_session import HubSession
 from researcher import Notebook, prepared_notebook
 
 from appliance.demo.facility import Facility
@@ -13,7 +15,6 @@ from appliance.demo.facility import Facility
 SETUP = """
     import json, os, subprocess, sys
     from collections import Counter
-    from urllib.request import urlopen
     import fsspec, numpy as np, xarray as xr
     from dask_gateway import Gateway
     import appliance.compute
@@ -80,17 +81,22 @@ def test_with_a_worker_on_each_host_next_to_nothing_crosses_the_network(notebook
     assert sum(said["reasons"].values()) == sum(row["remote"] for row in said["rows"])
 
 
-def test_the_panel_stands_behind_the_gateways_dashboard_address(notebook: Notebook) -> None:
-    said = notebook.run("""
-        base = f"{os.environ['DASK_GATEWAY__ADDRESS']}/clusters/{cluster.name}"
-        def get(page):
-            return urlopen(f"{base}/{page}").read().decode()
-        say(page=get("appliance-reads"), plots=json.loads(get("individual-plots.json")), link=cluster.dashboard_link)
-    """)
-    assert said["link"].endswith("/status")
-    assert "navbar" in said["page"]
-    assert "bokeh" in said["page"]
-    assert said["plots"]["Individual Appliance Reads"] == "/individual-appliance-reads"
+def test_the_owners_server_shows_the_panel_and_the_metrics(facility: Facility, notebook: Notebook) -> None:
+    link = notebook.run("say(link=cluster.dashboard_link)")["link"]
+    session = HubSession(facility.hub, "alice")
+    session.log_in(facility.password("alice"))
+    if not session.server():
+        session.start()
+
+    def get(page: str) -> str:
+        return session.ask(f"{link.removesuffix('status')}{page}").decode()
+
+    assert link.startswith("/user/alice/proxy/clusters/")
+    page = get("appliance-reads")
+    assert "navbar" in page
+    assert "bokeh" in page
+    assert json.loads(get("individual-plots.json"))["Individual Appliance Reads"] == "/individual-appliance-reads"
+    assert "appliance_reads_local_share" in get("metrics")
 
 
 def test_the_picture_agrees_with_what_the_command_line_says(notebook: Notebook) -> None:

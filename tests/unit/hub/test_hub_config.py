@@ -57,6 +57,11 @@ def test_researchers_and_their_servers_may_use_the_gateway_and_only_it(credentia
     }
 
 
+def test_the_hub_leads_to_no_service(credentials: Path) -> None:
+    """What the gateway or a cluster shows would run on the hub's origin."""
+    assert [service for service in configured(credentials).JupyterHub.services if "url" in service] == []
+
+
 def test_servers_and_proxy_outlive_a_restart_of_the_hub(credentials: Path) -> None:
     config = configured(credentials)
     assert config.JupyterHub.cleanup_servers is False

@@ -59,6 +59,20 @@ def asked(address: str, tls: ssl.SSLContext, name: str, path: str = "/status") -
         return answer.status, answer.read().decode()
 
 
+def fetched(url: str, token: str = "", told: object = None) -> tuple[int, str]:
+    """The status and the body that a URL gets over plain HTTP; with ``told`` as JSON that is posted."""
+    data = json.dumps(told).encode() if told else None
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310
+    if token:
+        request.add_header("Authorization", f"token {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
 def direct(running: RunningGateway, cluster: GatewayCluster) -> str:
     """The address at which the scheduler's HTTP server listens."""
     with cluster.get_client(set_as_default=False) as client:
@@ -95,28 +109,25 @@ def test_the_certificate_of_another_cluster_opens_nothing(running: RunningGatewa
 
 def test_the_proxy_for_http_knows_no_dashboard(running: RunningGateway, cluster: GatewayCluster) -> None:
     for path in ("", "/", "/status", "/metrics", "/individual-plots.json"):
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(f"{running.address}/clusters/{cluster.name}{path}", timeout=60)
-        with caught.value:
-            assert caught.value.code == 404
-    assert urllib.request.urlopen(f"{running.address}/api/health", timeout=60).status == 200
+        assert fetched(f"{running.address}/clusters/{cluster.name}{path}")[0] == 404
+    assert fetched(f"{running.address}/api/health")[0] == 200
 
 
 def test_there_is_no_listener_for_plain_http(running: RunningGateway, cluster: GatewayCluster) -> None:
     address = direct(running, cluster)
     with pytest.raises((OSError, http.client.HTTPException)):
-        urllib.request.urlopen(f"{address}/status", timeout=60)
+        fetched(f"{address}/status")
     assert asked(address, context(cluster), "any.name")[0] == 200
 
 
-def test_a_worker_answers_the_owner_alone(running: RunningGateway, cluster: GatewayCluster) -> None:
+def test_a_worker_answers_the_owner_alone(cluster: GatewayCluster) -> None:
     cluster.scale(1)
     with cluster.get_client(set_as_default=False) as client:
         client.wait_for_workers(1, timeout=60)
         (worker,) = client.scheduler_info(n_workers=-1)["workers"].values()
     address = f"http://{worker['host']}:{worker['services']['dashboard']}"
     with pytest.raises((OSError, http.client.HTTPException)):
-        urllib.request.urlopen(f"{address}/metrics", timeout=60)
+        fetched(f"{address}/metrics")
     with pytest.raises(REFUSED):
         asked(address, without_certificate(), "any.name", "/metrics")
     status, metrics = asked(address, context(cluster), "any.name", "/metrics")
@@ -141,19 +152,7 @@ def test_a_scheduler_that_names_another_target_is_refused(
     (host,) = {host for host, unit in running.starts("scheduler") if unit == folder.name}
     own = {key: value.replace("127.0.0.1", host) if isinstance(value, str) else value for key, value in own.items()}
 
-    def tell(told: dict[str, object]) -> int:
-        request = urllib.request.Request(
-            f"{running.address}/api/v1/clusters/{cluster.name}/heartbeat",
-            data=json.dumps(told).encode(),
-            headers={"Content-Type": "application/json", "Authorization": f"token {(folder / 'token').read_text()}"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            with error:
-                assert name in error.read().decode()
-                return error.code
-
-    assert tell({**own, name: str(own[name]).replace(host, "127.0.0.9")}) == 409
-    assert tell(own) == 200
+    url, token = f"{running.address}/api/v1/clusters/{cluster.name}/heartbeat", (folder / "token").read_text()
+    status, said = fetched(url, token, {**own, name: str(own[name]).replace(host, "127.0.0.9")})
+    assert (status, name in said) == (409, True)
+    assert fetched(url, token, own)[0] == 200
