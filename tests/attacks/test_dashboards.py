@@ -96,7 +96,7 @@ def test_a_schedulers_and_a_workers_port_answer_who_has_the_certificate(
     path = "/status" if which == "scheduler" else "/metrics"
     own = next(name for name in STORES if RACK.machine(name).address == host)
     for machine in MACHINES:
-        for user in ("root",) if machine == own else ("bob", "alice", "root"):
+        for user in ("alice", "root") if machine == own else ("bob", "alice", "root"):
             status, said = fetch(machine, user, host, port, path, **ways(bob)[way])
             assert (status, said in NO_ANSWER) == (0, True), (machine, user, said)
         status, said = fetch(machine, "alice", host, port, path, certificate=alice.pem)

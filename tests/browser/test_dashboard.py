@@ -34,14 +34,21 @@ TASKS = """
     .map(model => model.data.start.length)) : 0
 """
 
+# As JupyterLab asks: with the token that its page reads from a cookie.
+XSRF = r"""
+    const xsrf = () => {
+        try { return {"X-XSRFToken": (document.cookie.match(/\b_xsrf=([^;]*)/) || ["", ""])[1]} } catch { return {} }
+    }
+"""
 # What a page tries: each is "reached", with what came, or the kind of error.
 ATTEMPTS = """
 async () => {
+    XSRF
     const attempt = async function_ => {
         try { return "reached: " + await function_() } catch (error) { return error.name }
     }
     const ask = (path, options) => attempt(async () => {
-        const answer = await fetch(path, {credentials: "include", ...options})
+        const answer = await fetch(path, {credentials: "include", headers: xsrf(), ...options})
         if (!answer.ok) throw {name: String(answer.status)}
         return (await answer.text()).length
     })
@@ -59,7 +66,13 @@ async () => {
         }),
     }
 }
-"""
+""".replace("XSRF", XSRF, 1)
+PLOTS = """
+async address => {
+    XSRF
+    return (await fetch(address, {headers: xsrf()})).json()
+}
+""".replace("XSRF", XSRF, 1)
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +150,7 @@ def test_the_owner_sees_the_page_of_reads(alice: Researcher, link: str) -> None:
 def test_jupyterlabs_panel_finds_the_plots_and_shows_them_in_frames(alice: Researcher, link: str) -> None:
     alice.page.goto(f"{alice.hub}/user/alice/lab")
     alice.page.wait_for_selector("#jp-main-dock-panel")
-    plots = alice.page.evaluate(
-        "address => fetch(address).then(answer => answer.json())", link.replace("/status", "/individual-plots.json")
-    )
+    plots = alice.page.evaluate(PLOTS, link.replace("/status", "/individual-plots.json"))
     assert plots["Individual Appliance Reads"] == "/individual-appliance-reads"
     frame = framed(alice.page, link.replace("/status", "/individual-task-stream"))
     frame.wait_for_function("() => window.Bokeh && Bokeh.documents.length > 0")
