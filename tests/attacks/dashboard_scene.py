@@ -62,7 +62,7 @@ def fetch(host, port, path, tls=True, certificate="", name=None):
     except (OSError, http.client.HTTPException) as error:
         return [0, type(error).__name__]
 
-say(fetch(**json.loads(ASKED)))
+say([fetch(**each) for each in json.loads(ASKED)])
 """
 # What a server that ends a handshake, or that takes plain HTTP for a faulty one, looks like from outside.
 NO_ANSWER = {
@@ -147,13 +147,13 @@ def owner(user: str) -> Iterator[Owner]:
         session.stop()
 
 
-def visit(path: str, token: str = "", hub: str = FACILITY.hub, **headers: str) -> Answer:
+def visit(path: str, token: str = "", hub: str = FACILITY.hub, kind: str = "token", **headers: str) -> Answer:
     """Ask for a path of the hub's address, or of another; with a token as who bears it, else as a stranger."""
     url = urlsplit(hub)
     connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=60)
     told = {name.replace("_", "-"): value for name, value in headers.items()}
     if token:
-        told["Authorization"] = f"token {token}"
+        told["Authorization"] = f"{kind} {token}"
     try:
         connection.request("GET", path, headers=told)
         answer = connection.getresponse()
@@ -164,8 +164,12 @@ def visit(path: str, token: str = "", hub: str = FACILITY.hub, **headers: str) -
         connection.close()
 
 
-def fetch(machine: str, user: str, host: str, port: int, path: str = "/status", **how: Any) -> tuple[int, str]:
+def fetches(machine: str, user: str, *asked: dict[str, Any]) -> list[tuple[int, str]]:
     """Ask from a machine as a researcher in the sandbox, or as root; the status, and the answer or the error's name."""
-    asked = json.dumps({"host": host, "port": port, "path": path, **how})
-    status, said = intruder.run(machine, user, FETCH.replace("ASKED", repr(asked)))
-    return int(status), str(said)
+    said = intruder.run(machine, user, FETCH.replace("ASKED", repr(json.dumps(asked))))
+    return [(int(status), str(text)) for status, text in said]
+
+
+def fetch(machine: str, user: str, host: str, port: int, path: str = "/status", **how: Any) -> tuple[int, str]:
+    """Ask for one page; see `fetches`."""
+    return fetches(machine, user, {"host": host, "port": port, "path": path, **how})[0]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from dashboard_scene import NO_ANSWER, Answer, Owner, fetch, owner, visit
+from dashboard_scene import NO_ANSWER, Answer, Owner, fetch, fetches, owner, visit
 from intruder import run
 from machines import FACILITY, HEAD, MACHINES, RACK, STORES, ask
 
@@ -61,47 +61,47 @@ def test_the_hub_leads_to_no_dashboard_of_the_gateways(alice: Owner, bob: Owner,
     assert "Bokeh" not in answer.body
 
 
-@pytest.mark.parametrize("path", ["", "/", "/status", "/metrics", "/individual-plots.json", "/../../clusters/"])
+@pytest.mark.parametrize("user", ["bob", "alice"])
 @pytest.mark.parametrize("machine", MACHINES)
-def test_the_gateways_port_leads_to_no_dashboard(alice: Owner, machine: str, path: str) -> None:
-    target = f"{GATEWAY}/clusters/{alice.cluster}{path}"
-    for user in ("bob", "alice"):
-        assert fetch(machine, user, HEAD_ADDRESS, HTTP_PORT, target, tls=False)[0] == 404
-    assert fetch(machine, "bob", HEAD_ADDRESS, HTTP_PORT, f"{GATEWAY}/api/health", tls=False)[0] == 200
+def test_the_gateways_port_leads_to_no_dashboard(alice: Owner, machine: str, user: str) -> None:
+    paths = ["", "/", "/status", "/metrics", "/individual-plots.json", "/../../clusters/"]
+    targets = [*(f"{GATEWAY}/clusters/{alice.cluster}{path}" for path in paths), f"{GATEWAY}/api/health"]
+    port = {"host": HEAD_ADDRESS, "port": HTTP_PORT, "tls": False}
+    answers = fetches(machine, user, *({**port, "path": target} for target in targets))
+    assert [status for status, _ in answers] == [*[404] * len(paths), 200]
 
 
 def test_the_gateway_gives_a_certificate_to_its_owner_alone(alice: Owner, bob: Owner) -> None:
     path, hub = f"{GATEWAY}/api/v1/clusters/{alice.cluster}", f"http://{HEAD_ADDRESS}:{HTTP_PORT}"
     for token, status in (("", 401), (bob.token, 403)):
-        answer = visit(path, token, hub=hub)
+        answer = visit(path, token, hub=hub, kind="jupyterhub")
         assert answer.status == status
         assert "PRIVATE KEY" not in answer.body
-    assert "PRIVATE KEY" in visit(path, alice.token, hub=hub).body
+    assert "PRIVATE KEY" in visit(path, alice.token, hub=hub, kind="jupyterhub").body
 
 
 # The ports of schedulers and workers
 
 
-def ways(bob: Owner) -> dict[str, dict[str, object]]:
-    return {"plain": {"tls": False}, "no certificate": {}, "another cluster's": {"certificate": bob.pem}}
-
-
-@pytest.mark.parametrize("way", ["plain", "no certificate", "another cluster's"])
 @pytest.mark.parametrize("which", ["scheduler", "worker"])
+@pytest.mark.parametrize("machine", MACHINES)
 def test_a_schedulers_and_a_workers_port_answer_who_has_the_certificate(
-    alice: Owner, bob: Owner, which: str, way: str
+    alice: Owner, bob: Owner, machine: str, which: str
 ) -> None:
-    """Root comes from the same machine, where the kernel refuses bob before the server does."""
+    """From the same machine bob does not even get as far: there the kernel knows him."""
     host, port = alice.scheduler if which == "scheduler" else alice.worker
-    path = "/status" if which == "scheduler" else "/metrics"
-    own = next(name for name in STORES if RACK.machine(name).address == host)
-    for machine in MACHINES:
-        for user in ("alice", "root") if machine == own else ("bob", "alice", "root"):
-            status, said = fetch(machine, user, host, port, path, **ways(bob)[way])
-            assert (status, said in NO_ANSWER) == (0, True), (machine, user, said)
-        status, said = fetch(machine, "alice", host, port, path, certificate=alice.pem)
-        assert status == 200, (machine, said)
-    assert fetch(own, "bob", host, port, path, **ways(bob)[way]) == (0, "ConnectionRefusedError")
+    there = {"host": host, "port": port, "path": "/status" if which == "scheduler" else "/metrics"}
+    refused: list[dict[str, object]] = [{"tls": False}, {}, {"certificate": bob.pem}]
+    asked = [*({**there, **way} for way in refused), {**there, "certificate": alice.pem}]
+    for user in ("alice", "root"):
+        *others, own = fetches(machine, user, *asked)
+        assert [(status, said in NO_ANSWER) for status, said in others] == [(0, True)] * 3, (user, others)
+        assert own[0] == 200, (user, own)
+    *others, with_the_certificate = fetches(machine, "bob", *asked)
+    if RACK.machine(machine).address == host:
+        assert {*others, with_the_certificate} == {(0, "ConnectionRefusedError")}
+    else:
+        assert [(status, said in NO_ANSWER) for status, said in others] == [(0, True)] * 3, others
 
 
 def test_bobs_worker_with_its_own_certificate_gets_no_answer(alice: Owner, bob: Owner) -> None:
@@ -135,11 +135,12 @@ def test_bobs_worker_with_its_own_certificate_gets_no_answer(alice: Owner, bob: 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_the_name_of_a_dashboard_opens_nothing_without_its_certificate(alice: Owner, bob: Owner, machine: str) -> None:
     name = f"daskgateway-{alice.cluster}-dashboard"
-    for certificate in ("", bob.pem):
-        for user in ("bob", "alice", "root"):
-            status, said = fetch(machine, user, HEAD_ADDRESS, TLS_PORT, certificate=certificate, name=name)
-            assert (status, said in NO_ANSWER) == (0, True), (user, said)
-    assert fetch(machine, "alice", HEAD_ADDRESS, TLS_PORT, certificate=alice.pem, name=name)[0] == 200
+    there = {"host": HEAD_ADDRESS, "port": TLS_PORT, "path": "/status", "name": name}
+    asked = [there, {**there, "certificate": bob.pem}, {**there, "certificate": alice.pem}]
+    for user in ("bob", "alice", "root"):
+        *others, own = fetches(machine, user, *asked)
+        assert [(status, said in NO_ANSWER) for status, said in others] == [(0, True)] * 2, (user, others)
+        assert own[0] == 200, (user, own)
 
 
 @pytest.mark.parametrize("name", ["daskgateway-{other}-dashboard", "{own}-dashboard", "daskgateway-{own}", None])
