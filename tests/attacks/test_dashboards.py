@@ -215,7 +215,7 @@ def test_bobs_own_server_shows_no_dashboard_of_alices(alice: Owner, bob: Owner) 
     assert is_dashboard(visit(bob.page(), bob.token))
 
 
-@pytest.mark.parametrize("path", ["status", "metrics", "individual-plots.json", "json/counts.json", "sitemap.json"])
+@pytest.mark.parametrize("path", ["status", "metrics", "individual-plots.json", "json/counts.json", "health"])
 def test_a_key_without_the_log_in_opens_no_page_and_no_figures(alice: Owner, bob: Owner, path: str) -> None:
     address = alice.page().replace("/status", f"/{path}")
     refused = visit(address)
