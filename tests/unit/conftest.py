@@ -24,9 +24,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "pytest.PytestUnhandledThreadExceptionWarning",
     ):
         config.addinivalue_line("filterwarnings", f"error::{warning}")
-    # dask-gateway: a client that was closed raises when it is collected, since it closes itself again.
-    closed_twice = "ignore:Exception ignored in.*Gateway(Cluster)?.__del__:pytest.PytestUnraisableExceptionWarning"
-    config.addinivalue_line("filterwarnings", closed_twice)
 
 
 @pytest.fixture(scope="session", autouse=True)

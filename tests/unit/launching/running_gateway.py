@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -12,8 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dask_gateway import BasicAuth, Gateway
+from dask_gateway import BasicAuth, Gateway, GatewayCluster
 from waiting import until
+
+# dask-gateway's clients close themselves as they are collected, which raises if they were closed; and Python 3.11's
+# parser fails where that happens within it. These tests close what they open.
+for kind in (Gateway, GatewayCluster):
+    del kind.__del__
 
 HERE = Path(__file__).parent
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
@@ -69,9 +73,6 @@ class RunningGateway:
         for file in self.folder.glob("*/pid"):
             with suppress(ProcessLookupError):
                 os.kill(int(file.read_text()), signal.SIGKILL)
-        # dask-gateway's clients close themselves once more as they are collected, which raises if they are closed.
-        # Collected here, they disturb no later test: Python 3.11's parser fails where that happens within it.
-        gc.collect()
 
 
 def _free_port() -> int:
