@@ -16,6 +16,7 @@ from pathlib import Path
 
 import http_serving
 import pytest
+from free_ports import free_ports
 from http_serving import serving
 from waiting import until
 
@@ -88,15 +89,9 @@ def depot() -> Iterator[Depot]:
         server.down(made)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def settings(mirror: Mirror) -> Settings:
-    return Settings(listen="127.0.0.1", port=_free_port(), debian=mirror.address, refresh="1s")
+    return Settings(listen="127.0.0.1", port=free_ports(1)[0], debian=mirror.address, refresh="1s")
 
 
 def _connections(port: int) -> int:

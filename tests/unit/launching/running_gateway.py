@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dask_gateway import BasicAuth, Gateway, GatewayCluster
+from free_ports import free_ports
 from waiting import until
 
 # dask-gateway's clients close themselves as they are collected, which raises if they were closed; and Python 3.11's
@@ -40,7 +40,7 @@ class RunningGateway:
     def __init__(self, folder: Path):
         self.folder = folder
         self.environment = os.path.realpath(sys.prefix)
-        ports = {name: _free_port() for name in ("server", "http", "tls")}
+        ports = dict(zip(("server", "http", "tls"), free_ports(3), strict=True))
         launcher = [sys.executable, str(HERE / "local_launcher.py"), str(folder), self.environment]
         hosts = {f"host{address.rsplit('.', 1)[1]}": address for address in ADDRESSES}
         (folder / "config.py").write_text(
@@ -73,13 +73,6 @@ class RunningGateway:
         for file in self.folder.glob("*/pid"):
             with suppress(ProcessLookupError):
                 os.kill(int(file.read_text()), signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

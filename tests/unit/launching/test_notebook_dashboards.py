@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +27,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
 def cluster(running: RunningGateway) -> Iterator[GatewayCluster]:
     with running.gateway("alice") as gateway, gateway.new_cluster(environment=running.environment) as made:
         yield made
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A directory with a path that leaves room for a socket's name, which has an end; `tmp_path` is too long."""
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)
 
 
 @asynccontextmanager
@@ -51,9 +59,9 @@ async def page(path: str, asked: str = "/status") -> bytes:
         await writer.wait_closed()
 
 
-def test_the_owner_gets_the_page_at_a_socket(running: RunningGateway, cluster: GatewayCluster, tmp_path: Path) -> None:
+def test_the_owner_gets_the_page_at_a_socket(running: RunningGateway, cluster: GatewayCluster, folder: Path) -> None:
     async def see() -> None:
-        async with dashboards(running, "alice", tmp_path) as own:
+        async with dashboards(running, "alice", folder) as own:
             key, again = await own.open(cluster.name), await own.open(cluster.name)
             assert key != again
             assert own.keys.opens(key, cluster.name)
@@ -71,30 +79,30 @@ def test_the_owner_gets_the_page_at_a_socket(running: RunningGateway, cluster: G
     asyncio.run(see())
 
 
-def test_nobody_opens_the_cluster_of_another(running: RunningGateway, cluster: GatewayCluster, tmp_path: Path) -> None:
+def test_nobody_opens_the_cluster_of_another(running: RunningGateway, cluster: GatewayCluster, folder: Path) -> None:
     async def see() -> None:
-        async with dashboards(running, "mallory", tmp_path) as theirs:
+        async with dashboards(running, "mallory", folder) as theirs:
             with pytest.raises(NoDashboardError, match="somebody else's"):
                 await theirs.open(cluster.name)
             with pytest.raises(NoDashboardError):
                 theirs.socket(cluster.name)
-        assert list(tmp_path.iterdir()) == []
+        assert list(folder.iterdir()) == []
 
     asyncio.run(see())
 
 
-def test_a_cluster_that_is_not_there_is_said(running: RunningGateway, tmp_path: Path) -> None:
+def test_a_cluster_that_is_not_there_is_said(running: RunningGateway, folder: Path) -> None:
     async def see() -> None:
-        async with dashboards(running, "alice", tmp_path) as own:
+        async with dashboards(running, "alice", folder) as own:
             with pytest.raises(NoDashboardError, match="not found"):
                 await own.open("0" * 32)
 
     asyncio.run(see())
 
 
-def test_a_cluster_that_ended_takes_its_way_with_it(running: RunningGateway, tmp_path: Path) -> None:
+def test_a_cluster_that_ended_takes_its_way_with_it(running: RunningGateway, folder: Path) -> None:
     async def see() -> None:
-        async with dashboards(running, "alice", tmp_path) as own:
+        async with dashboards(running, "alice", folder) as own:
             with running.gateway("alice") as gateway:
                 made = gateway.new_cluster(environment=running.environment)
                 await own.open(made.name)
@@ -108,10 +116,10 @@ def test_a_cluster_that_ended_takes_its_way_with_it(running: RunningGateway, tmp
 
 
 def test_where_the_gateway_is_gone_the_connection_ends(
-    running: RunningGateway, cluster: GatewayCluster, tmp_path: Path
+    running: RunningGateway, cluster: GatewayCluster, folder: Path
 ) -> None:
     async def see() -> None:
-        async with dashboards(running, "alice", tmp_path) as own:
+        async with dashboards(running, "alice", folder) as own:
             await own.open(cluster.name)
             (tunnel,) = own._tunnels.values()
             with socket.socket() as closed:
