@@ -10,6 +10,8 @@ from typing import Any
 from appliance.preflight.facility import Facility, whole_number
 from appliance.preflight.fault import Fault
 
+STATES = ("present", "locked", "absent")
+ARCHIVE = re.compile(r"/(?!\.\.?(/|$))[\w.-]+(/(?!\.\.?(/|$))[\w.-]+)*")
 GROUP_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 # Names of the machine's own accounts and of the facility's parts: a researcher with one of them would be one of them.
 RESERVED = frozenset(
@@ -64,12 +66,15 @@ def people(facility: Facility) -> Iterator[Fault]:
         return
     by_name: dict[object, int] = defaultdict(int)
     by_uid: dict[object, list[str]] = defaultdict(list)
+    present = {user.get("name") for user in users if user.get("state", "present") == "present"}
     for number, user in enumerate(users):
+        yield from _state(f"accounts_users[{number}]", user, present)
         yield from _one(f"accounts_users[{number}]", user, _names(groups), uids, name_pattern)
         by_name[user.get("name")] += 1
         by_uid[user.get("uid")].append(str(user.get("name")))
         name = user.get("name")
-        if isinstance(name, str) and name not in facility.password_names:
+        away = user.get("state", "present") != "present"
+        if isinstance(name, str) and name not in facility.password_names and not away:
             yield Fault(
                 f"accounts_passwords.{name}",
                 "(missing)",
@@ -113,6 +118,29 @@ def _groups(groups: object, uids: range) -> Iterator[Fault]:
         values = [group.get(part) for group in groups]
         for value in dict.fromkeys(value for value in values if values.count(value) > 1):
             yield Fault(f"accounts_groups.{part}", f"{value}, {values.count(value)} times", "give each group its own")
+
+
+def _state(where: str, user: Mapping[str, Any], present: set[object]) -> Iterator[Fault]:
+    """What an entry says of whether the researcher is there, and of where the data of one who is not goes."""
+    state, name = user.get("state", "present"), user.get("name")
+    if state not in STATES:
+        yield Fault(f"{where}.state", str(state), f"choose one of {', '.join(STATES)}")
+        return
+    heir, archive = user.get("hand_over_to"), user.get("archive")
+    if state != "absent":
+        for part in ("hand_over_to", "archive"):
+            if user.get(part) is not None:
+                fix = f"remove it, or give {name} `state: absent`: data is handed over of those who are absent"
+                yield Fault(f"{where}.{part}", str(user[part]), fix)
+        return
+    if (heir is None) == (archive is None):
+        fix = "say where home and buckets go: either `hand_over_to: NAME` or `archive: /DIRECTORY`; nothing is deleted"
+        yield Fault(f"{where}.state", f"absent ({name}), with {'both' if heir else 'neither'}", fix)
+    elif heir is not None and (heir not in present or heir == name):
+        fix = "name a researcher of accounts_users who is present"
+        yield Fault(f"{where}.hand_over_to", str(heir), fix)
+    elif archive is not None and not (isinstance(archive, str) and ARCHIVE.fullmatch(archive)):
+        yield Fault(f"{where}.archive", str(archive), "give a directory on the machines, as a path from the root")
 
 
 def _one(

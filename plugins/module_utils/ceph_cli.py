@@ -72,11 +72,11 @@ class Cluster:
         return [text for _, text, _ in answers]
 
     def rgw(self, *arguments: str) -> Any:
-        """Run `radosgw-admin ARGUMENTS` and give its answer from JSON; raises CephError."""
+        """Run `radosgw-admin ARGUMENTS` and give its answer from JSON, None where it says nothing; raises CephError."""
         status, out, err = self._run(["radosgw-admin", *arguments])
         if status != 0:
             raise CephError(f"`radosgw-admin {' '.join(arguments)}` ended with {status}: {err.strip()}")
-        return json.loads(out)
+        return json.loads(out) if out.strip() else None
 
 
 def bootstrap_cluster(run: Run) -> Cluster:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +18,28 @@ description:
   - Runs where the admin key and C(curl) are. The keys come back in C(credentials), so the task needs C(no_log).
   - Users that exist keep their keys.
   - A user whose bucket's name is another user's gets keys and no bucket, and stands in C(taken).
+  - Who is not C(present) is suspended, with keys and buckets as they are, and gets no credentials.
 options:
-  names: {description: Names of the users., type: list, elements: str, required: true}
+  users:
+    description:
+      - Researchers with C(name), and where they have them C(state) (by default C(present)) and limits of their own
+        C(s3_gib_max), C(s3_objects_max) and C(s3_buckets_max).
+    type: list
+    elements: dict
+    required: true
+  gib_max: {description: The most that a user's objects may take in GiB., type: float, required: true}
+  objects_max: {description: The most objects of a user., type: int, required: true}
+  buckets_max: {description: The most buckets of a user., type: int, required: true}
   endpoint: {description: Address of a gateway., type: str, required: true}
 author: The appliance's maintainers
 """
 EXAMPLES = r"""
 - name: Make S3 users
   ceph_s3_users:
-    names: [alice, bob]
+    users: [{name: alice}, {name: bob, s3_gib_max: 4096}, {name: carol, state: locked}]
+    gib_max: 1024
+    objects_max: 10000000
+    buckets_max: 100
     endpoint: http://store1.example.org
   no_log: true
 """
@@ -41,6 +54,7 @@ taken:
   type: dict
 """
 
+GIB = 2**30
 CREDENTIALS = "[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
 
 
@@ -74,27 +88,79 @@ def make_bucket(run: Run, endpoint: str, bucket: str, access: str, secret: str) 
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a user's objects take together at most, in bytes and in number, and how many buckets there may be."""
+
+    size: int
+    objects: int
+    buckets: int
+
+    @classmethod
+    def of(cls, user: Mapping[str, Any], params: Mapping[str, Any]) -> Limits:
+        """The user's own limits where the inventory names them, else those of all."""
+        return cls(
+            size=int(float(user.get("s3_gib_max") or params["gib_max"]) * GIB),
+            objects=int(user.get("s3_objects_max") or params["objects_max"]),
+            buckets=int(user.get("s3_buckets_max") or params["buckets_max"]),
+        )
+
+    def commands(self, name: str, shown: Mapping[str, Any]) -> list[list[str]]:
+        """What `radosgw-admin` has to be told of a user of whom it shows this; nothing where the limits hold."""
+        quota = shown.get("user_quota", {})
+        commands = []
+        if (quota.get("max_size"), quota.get("max_objects")) != (self.size, self.objects):
+            most = [f"--max-size={self.size}", f"--max-objects={self.objects}"]
+            commands.append(["quota", "set", "--quota-scope=user", f"--uid={name}", *most])
+        if not quota.get("enabled"):
+            commands.append(["quota", "enable", "--quota-scope=user", f"--uid={name}"])
+        if shown.get("max_buckets") != self.buckets:
+            commands.append(["user", "modify", f"--uid={name}", f"--max-buckets={self.buckets}"])
+        return commands
+
+
+@dataclass(frozen=True)
 class Served:
     """What was done for one user: whether anything changed, the credentials' text, and whose bucket bears the name."""
 
     changed: bool
-    credentials: str
+    credentials: str = ""
     taken_by: str = ""
 
 
-def serve(module: AnsibleModule, cluster: Cluster, name: str, exists: bool, buckets: Collection[str]) -> Served:
+def suspend(module: AnsibleModule, cluster: Cluster, name: str) -> Served:
+    """End what a user's keys open; the gateways tell each other."""
+    if cluster.rgw("user", "info", "--uid", name).get("suspended"):
+        return Served(changed=False)
+    if not module.check_mode:
+        cluster.rgw("user", "suspend", "--uid", name)
+    return Served(changed=True)
+
+
+def serve(
+    module: AnsibleModule, cluster: Cluster, wanted: Mapping[str, Any], exists: bool, buckets: Collection[str]
+) -> Served:
     """Make sure of one user, whose bucket may be one of all ``buckets`` already."""
+    name = wanted["name"]
+    if wanted.get("state", "present") != "present":
+        return suspend(module, cluster, name) if exists else Served(changed=False)
     if exists:
         user = cluster.rgw("user", "info", "--uid", name)
     elif module.check_mode:
-        return Served(changed=True, credentials="")
+        return Served(changed=True)
     else:
         user = cluster.rgw("user", "create", "--uid", name, "--display-name", name)
+    commands = Limits.of(wanted, module.params).commands(name, user)
+    if user.get("suspended"):
+        commands.append(["user", "enable", f"--uid={name}"])
+    if not module.check_mode:
+        for command in commands:
+            cluster.rgw(*command)
+    changed = bool(commands) or not exists
     access, secret = first_key(user)
     credentials = CREDENTIALS.format(access=access, secret=secret)
     if name in buckets:
         owner = cluster.rgw("bucket", "stats", "--bucket", name)["owner"]
-        return Served(not exists, credentials, "" if owner == name else owner)
+        return Served(changed, credentials, "" if owner == name else owner)
     if not module.check_mode:
         make_bucket(module.run_command, module.params["endpoint"], name, access, secret)
     return Served(changed=True, credentials=credentials)
@@ -104,25 +170,29 @@ def main() -> None:
     """Make sure of all users, a few at a time, and return their credentials files' texts."""
     module = AnsibleModule(
         argument_spec={
-            "names": {"type": "list", "elements": "str", "required": True},
+            "users": {"type": "list", "elements": "dict", "required": True},
+            "gib_max": {"type": "float", "required": True},
+            "objects_max": {"type": "int", "required": True},
+            "buckets_max": {"type": "int", "required": True},
             "endpoint": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
-    names: list[str] = module.params["names"]
+    users: list[dict[str, Any]] = module.params["users"]
     cluster = Cluster(module.run_command)
     try:
         present = set(cluster.rgw("user", "list"))
         buckets = set(cluster.rgw("bucket", "list"))
         # Each question starts a process that opens the cluster anew; a few at once keep a large site's run short.
         with ThreadPoolExecutor(max_workers=4) as pool:
-            done = list(pool.map(lambda name: serve(module, cluster, name, name in present, buckets), names))
+            done = list(pool.map(lambda one: serve(module, cluster, one, one["name"] in present, buckets), users))
     except CephError as error:
         module.fail_json(msg=str(error))
+    by_name = {user["name"]: served for user, served in zip(users, done, strict=True)}
     module.exit_json(
         changed=any(served.changed for served in done),
-        credentials={name: served.credentials for name, served in zip(names, done, strict=True)},
-        taken={name: served.taken_by for name, served in zip(names, done, strict=True) if served.taken_by},
+        credentials={name: served.credentials for name, served in by_name.items() if served.credentials},
+        taken={name: served.taken_by for name, served in by_name.items() if served.taken_by},
     )
 
 

@@ -21,10 +21,17 @@ module: researchers
 short_description: Make sure that groups and researchers exist with the given ids
 description:
   - All of them in one step. Every name or id that is taken is named, and then nothing is changed.
+  - Who is not C(present) has an account that is expired, and on machines with C(sign_in) a locked password.
+  - Accounts of C(everybody) that are not in C(users) are named in C(unlisted), and stay as they are.
   - Passwords reach the machine's own tool over its standard input. With passwords, the task needs C(no_log).
 options:
   groups: {description: Shared groups with C(name) and C(gid)., type: list, elements: dict, required: true}
-  users: {description: "Researchers with C(name), C(uid) and C(groups).", type: list, elements: dict, required: true}
+  users:
+    description: Researchers with C(name), C(uid), C(groups) and C(state), which is C(present), C(locked) or C(absent).
+    type: list
+    elements: dict
+    required: true
+  everybody: {description: The group that every researcher belongs to., type: str, default: ""}
   passwords: {description: Passwords or hashes by name. An empty one is only checked for., type: dict, default: {}}
   sign_in: {description: Whether each researcher needs a password here., type: bool, default: false}
   shell: {description: The researchers' shell., type: str, required: true}
@@ -50,6 +57,14 @@ done:
   description: What was done, or would be, as commands (never a password).
   returned: always
   type: list
+unlisted:
+  description: Names of researchers' accounts that are on the machine and not in C(users).
+  returned: always
+  type: list
+waiting:
+  description: Homes of those who are absent that are still on the machine.
+  returned: always
+  type: list
 faults:
   description: Why the machine cannot take these accounts.
   returned: on failure
@@ -68,10 +83,14 @@ class Rules:
 
 @dataclass(frozen=True)
 class Machine:
-    """The accounts that a machine has: by name, users' uid, gid, home and shell, and groups' gid and members."""
+    """The accounts that a machine has: by name, users' uid, gid, home and shell, and groups' gid and members.
+
+    ``expired`` are the names of accounts that let nobody in, whatever they show.
+    """
 
     users: Mapping[str, tuple[int, int, str, str]]
     groups: Mapping[str, tuple[int, frozenset[str]]]
+    expired: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -85,6 +104,28 @@ class Plan:
 def wanted_groups(groups: Sequence[Mapping[str, Any]], users: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """All groups by name with their gid: the shared ones, and each researcher's own."""
     return {group["name"]: int(group["gid"]) for group in groups} | {user["name"]: int(user["uid"]) for user in users}
+
+
+def state_of(user: Mapping[str, Any]) -> str:
+    """Whether a researcher is ``present``, ``locked`` or ``absent``."""
+    return str(user.get("state") or "present")
+
+
+def unlisted(machine: Machine, users: Sequence[Mapping[str, Any]], everybody: str) -> list[str]:
+    """Researchers who have an account here and are not named. Nothing of theirs is changed."""
+    listed = {user["name"] for user in users}
+    return sorted(machine.groups.get(everybody, (0, frozenset()))[1] - listed)
+
+
+def lock(machine: Machine, user: Mapping[str, Any], sign_in: bool) -> list[str] | None:
+    """The command that locks an account or opens it again; None where it is as it should be. New ones are open."""
+    name = user["name"]
+    if (state_of(user) == "present") == (name not in machine.expired):
+        return None
+    if state_of(user) == "present":
+        # A password that was locked is none that is wanted, and so is set anew below.
+        return ["usermod", "--expiredate", "", name]
+    return ["usermod", "--expiredate", "1", *(["--lock"] if sign_in else []), name]
 
 
 def faults(
@@ -115,7 +156,7 @@ def faults(
         for group in user.get("groups") or []:
             if group not in shared:
                 found.append(f"accounts_users.{name}.groups: {group} has no gid; add it to accounts_groups")
-        if secrets is not None and name not in secrets:
+        if secrets is not None and name not in secrets and state_of(user) == "present":
             found.append(f"accounts_passwords.{name}: missing; run `appliance secrets` with the inventory's directory")
     for name, gid in wanted_groups(groups, users).items():
         if gid_of.get(gid, name) != name:
@@ -151,12 +192,19 @@ def plan(
     for user in users:
         name, uid = user["name"], str(user["uid"])
         if name not in machine.users:
-            make = ["useradd", "--uid", uid, "--gid", uid, "--shell", shell, "--create-home", "--key", "HOME_MODE=0700"]
+            # Of who has left, the account is all that stays: it keeps the uid from anybody else.
+            home_of = "--no-create-home" if state_of(user) == "absent" else "--create-home"
+            make = ["useradd", "--uid", uid, "--gid", uid, "--shell", shell, home_of, "--key", "HOME_MODE=0700"]
             commands.append([*make, "--home-dir", f"{home}/{name}", name])
         elif machine.users[name][3] != shell:
             commands.append(["usermod", "--shell", shell, name])
+        if changed := lock(machine, user, secrets is not None):
+            commands.append(changed)
+    listed = {user["name"] for user in users}
     for group in groups:
         members = {user["name"] for user in users if group["name"] in (user.get("groups") or [])}
+        # Who was taken off the list keeps what they have.
+        members |= machine.groups.get(group["name"], (0, frozenset()))[1] - listed
         if members != set(machine.groups.get(group["name"], (0, frozenset()))[1]):
             commands.append(["gpasswd", "--members", ",".join(sorted(members)), group["name"]])
     return Plan(commands=commands)
@@ -176,7 +224,10 @@ def matches(password: str, stored: str) -> bool:
 
 def read_machine() -> Machine:
     """The machine's accounts as its name service gives them."""
+    # The eighth field is the day on which the account expires; 0 would mean never to some programs.
+    shadow = [line.split(":") for line in Path("/etc/shadow").read_text().splitlines()]
     return Machine(
+        expired=frozenset(line[0] for line in shadow if len(line) > 7 and line[7] == "1"),
         users={entry.pw_name: (entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell) for entry in pwd.getpwall()},
         groups={entry.gr_name: (entry.gr_gid, frozenset(entry.gr_mem)) for entry in grp.getgrall()},
     )
@@ -193,6 +244,8 @@ def wrong_homes(users: Sequence[Mapping[str, Any]], home: str) -> list[tuple[Pat
     """Homes that are missing, another's, or open to others, with their owner's uid."""
     found = []
     for user in users:
+        if state_of(user) == "absent":
+            continue
         path, uid = Path(home) / user["name"], int(user["uid"])
         state = path.stat() if path.exists() else None
         if state is None or state.st_uid != uid or state.st_gid != uid or state.st_mode & 0o7777 != 0o700:
@@ -207,6 +260,7 @@ def main() -> None:
             "groups": {"type": "list", "elements": "dict", "required": True},
             "users": {"type": "list", "elements": "dict", "required": True},
             "passwords": {"type": "dict", "default": {}, "no_log": True},
+            "everybody": {"type": "str", "default": ""},
             "sign_in": {"type": "bool", "default": False},
             "shell": {"type": "str", "required": True},
             "home": {"type": "path", "required": True},
@@ -221,7 +275,8 @@ def main() -> None:
     needed = passwords if module.params["sign_in"] else None
     rules = Rules(module.params["name_pattern"], module.params["uid_min"], module.params["uid_max"])
     shell, home = module.params["shell"], module.params["home"]
-    work = plan(read_machine(), module.params["groups"], users, shell, home, rules, needed)
+    machine = read_machine()
+    work = plan(machine, module.params["groups"], users, shell, home, rules, needed)
     if work.faults:
         module.fail_json(msg=f"Nothing was changed: {'; '.join(work.faults)}", faults=work.faults)
     done = [" ".join(command) for command in work.commands]
@@ -234,13 +289,21 @@ def main() -> None:
             path.chmod(0o700)
             os.chown(path, uid, uid)
         done.append(f"home {path}")
-    for name, text in stale_passwords({user["name"]: passwords.get(user["name"], "") for user in users}).items():
+    # A password that is set opens the account again.
+    open_ones = [user["name"] for user in users if state_of(user) == "present"]
+    for name, text in stale_passwords({name: passwords.get(name, "") for name in open_ones}).items():
         if not module.check_mode:
             hashed = ["--encrypted"] if text.startswith("$") else []
             # run_command ends the data with a newline itself; chpasswd takes a second one for a user without a name.
             module.run_command(["chpasswd", *hashed], data=f"{name}:{text}", check_rc=True)
         done.append(f"password of {name}")
-    module.exit_json(changed=bool(done), done=done)
+    absent = [Path(home) / user["name"] for user in users if state_of(user) == "absent"]
+    module.exit_json(
+        changed=bool(done),
+        done=done,
+        unlisted=unlisted(machine, users, module.params["everybody"]),
+        waiting=[str(path) for path in absent if path.exists()],
+    )
 
 
 if __name__ == "__main__":

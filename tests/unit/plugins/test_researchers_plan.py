@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,8 +44,59 @@ def test_leaving_a_group_is_followed() -> None:
         users={"alice": (2001, 2001, "/home/alice", "/bin/bash")},
         groups={"alice": (2001, frozenset()), "climate": (3001, frozenset({"alice", "bob"}))},
     )
-    made = researchers.plan(machine, GROUPS, [{**ALICE, "groups": []}], "/bin/bash", "/home", RULES)
+    users = [{**ALICE, "groups": []}, {"name": "bob", "uid": 2002}]
+    machine = dataclasses.replace(machine, users={**machine.users, "bob": (2002, 2002, "/home/bob", "/bin/bash")})
+    machine = dataclasses.replace(machine, groups={**machine.groups, "bob": (2002, frozenset())})
+    made = researchers.plan(machine, GROUPS, users, "/bin/bash", "/home", RULES)
     assert made.commands == [["gpasswd", "--members", "", "climate"]]
+
+
+def settled(*expired: str) -> Any:
+    """A machine with alice and bob, who share a group."""
+    return researchers.Machine(
+        users={name: (uid, uid, f"/home/{name}", "/bin/bash") for name, uid in (("alice", 2001), ("bob", 2002))},
+        groups={
+            "alice": (2001, frozenset()),
+            "bob": (2002, frozenset()),
+            "climate": (3001, frozenset({"alice", "bob"})),
+        },
+        expired=frozenset(expired),
+    )
+
+
+def test_who_is_taken_off_the_list_is_named_and_keeps_what_they_have() -> None:
+    assert researchers.plan(settled(), GROUPS, [ALICE], "/bin/bash", "/home", RULES).commands == []
+    assert researchers.unlisted(settled(), [ALICE], "climate") == ["bob"]
+    assert researchers.unlisted(settled(), [ALICE], "no-such-group") == []
+
+
+@pytest.mark.parametrize("state", ["locked", "absent"])
+def test_who_is_locked_is_let_in_by_nothing_and_loses_nothing(state: str) -> None:
+    users = [{**ALICE, "state": state}, {"name": "bob", "uid": 2002, "groups": ["climate"], "state": "present"}]
+
+    def commands(machine: Any, secrets: dict[str, str] | None) -> Any:
+        return researchers.plan(machine, GROUPS, users, "/bin/bash", "/home", RULES, secrets).commands
+
+    assert commands(settled(), None) == [["usermod", "--expiredate", "1", "alice"]]
+    assert commands(settled(), {"bob": ""}) == [["usermod", "--expiredate", "1", "--lock", "alice"]]
+    assert commands(settled("alice"), None) == []
+    # Back again.
+    assert commands(settled("alice", "bob"), None) == [["usermod", "--expiredate", "", "bob"]]
+    assert commands(settled("alice", "bob"), {"bob": ""}) == [["usermod", "--expiredate", "", "bob"]]
+    assert not researchers.matches("a password", "!$y$j9T$locked")
+
+
+def test_of_who_has_left_a_new_machine_gets_the_account_and_no_home() -> None:
+    """The account keeps the uid from anybody else."""
+    made = researchers.plan(bare(), [], [{**ALICE, "groups": [], "state": "absent"}], "/bin/bash", "/home", RULES)
+    assert "--no-create-home" in made.commands[1]
+    assert made.commands[2] == ["usermod", "--expiredate", "1", "alice"]
+    assert researchers.plan(bare(alice=2001), [], [{"name": "zoe", "uid": 2001}], "", "/home", RULES).faults
+
+
+def test_an_absent_researchers_home_is_not_made_again(tmp_path: Path) -> None:
+    assert researchers.wrong_homes([{**ALICE, "state": "absent"}], str(tmp_path)) == []
+    assert researchers.wrong_homes([{**ALICE, "state": "locked"}], str(tmp_path)) == [(tmp_path / "alice", 2001)]
 
 
 @pytest.mark.parametrize(

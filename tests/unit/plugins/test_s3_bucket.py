@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import http_serving
 import pytest
@@ -66,8 +66,15 @@ def test_a_gateway_that_does_not_answer_is_told() -> None:
         ceph_s3_users.make_bucket(run, "http://127.0.0.1:1", "alice", ACCESS, SECRET)
 
 
+LIMITS: dict[str, Any] = {"gib_max": 2, "objects_max": 1000, "buckets_max": 10, "endpoint": "http://store1"}
+QUOTA = {"enabled": True, "max_size": 2 * 2**30, "max_objects": 1000}
+
+
 class Cluster:
     """What radosgw-admin says of a cluster in which alice has made a bucket that is called zoe."""
+
+    told: ClassVar[list[tuple[str, ...]]] = []
+    users: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def __init__(self, *_: object) -> None:
         self._owners = {"alice": "alice", "zoe": "alice"}
@@ -75,31 +82,80 @@ class Cluster:
     def rgw(self, *words: str) -> Any:
         match words:
             case ("user", "list"):
-                return ["alice"]
+                return list(self.users)
             case ("bucket", "list"):
                 return list(self._owners)
             case ("bucket", "stats", "--bucket", name):
                 return {"owner": self._owners[name]}
+            case ("user", "info", "--uid", name):
+                return self.users[name]
+        self.told.append(words)
+        if words[:2] != ("user", "create"):
+            return None
         name = words[3]
         return {"user_id": name, "keys": [{"user": name, "access_key": ACCESS, "secret_key": SECRET}]}
 
 
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> type[Cluster]:
+    keys = [{"user": "alice", "access_key": ACCESS, "secret_key": SECRET}]
+    alice = {"user_id": "alice", "keys": keys, "user_quota": QUOTA, "max_buckets": 10, "suspended": 0}
+    monkeypatch.setattr(Cluster, "told", [])
+    monkeypatch.setattr(Cluster, "users", {"alice": alice})
+    monkeypatch.setattr(ceph_s3_users, "Cluster", Cluster)
+    return Cluster
+
+
+Answer = Callable[..., dict[str, Any]]
+
+
 def test_a_bucket_that_bears_a_new_users_name_is_told_and_stops_nobody(
-    answer: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    answer: Answer, cluster: type[Cluster], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    monkeypatch.setattr(ceph_s3_users, "Cluster", Cluster)
     monkeypatch.setattr(ceph_s3_users, "make_bucket", lambda *arguments: made.append(arguments[2]))
-    said = answer(ceph_s3_users, names=["alice", "zoe", "yves"], endpoint="http://store1")
+    said = answer(ceph_s3_users, users=[{"name": name} for name in ("alice", "zoe", "yves")], **LIMITS)
     assert said["taken"] == {"zoe": "alice"}
     assert made == ["yves"]
     assert sorted(said["credentials"]) == ["alice", "yves", "zoe"]
     assert SECRET in said["credentials"]["zoe"]
+    # Those who are new get the limits too.
+    assert ("quota", "enable", "--quota-scope=user", "--uid=zoe") in cluster.told
+    assert ("user", "modify", "--uid=yves", "--max-buckets=10") in cluster.told
 
 
-def test_buckets_that_are_their_users_own_change_nothing(
-    answer: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ceph_s3_users, "Cluster", Cluster)
-    said = answer(ceph_s3_users, names=["alice"], endpoint="http://store1")
+@pytest.mark.usefixtures("cluster")
+def test_buckets_and_limits_that_are_as_they_should_be_change_nothing(answer: Answer) -> None:
+    said = answer(ceph_s3_users, users=[{"name": "alice"}], **LIMITS)
     assert (said["changed"], said["taken"]) == (False, {})
+
+
+@pytest.mark.parametrize(
+    ("user", "told"),
+    [
+        ({"s3_gib_max": 4}, "quota set --quota-scope=user --uid=alice --max-size=4294967296 --max-objects=1000"),
+        ({"s3_objects_max": 5}, "quota set --quota-scope=user --uid=alice --max-size=2147483648 --max-objects=5"),
+        ({"s3_buckets_max": 3}, "user modify --uid=alice --max-buckets=3"),
+    ],
+)
+def test_a_researcher_may_have_other_limits(
+    answer: Answer, cluster: type[Cluster], user: dict[str, Any], told: str
+) -> None:
+    for check in (True, False):
+        said = answer(ceph_s3_users, check=check, users=[{"name": "alice", **user}], **LIMITS)
+        assert said["changed"]
+        assert [" ".join(words) for words in cluster.told] == ([] if check else [told])
+
+
+@pytest.mark.parametrize("state", ["locked", "absent"])
+def test_who_is_locked_keeps_keys_that_open_nothing_and_gets_them_back(
+    answer: Answer, cluster: type[Cluster], state: str
+) -> None:
+    said = answer(ceph_s3_users, users=[{"name": "alice", "state": state}, {"name": "new", "state": state}], **LIMITS)
+    assert (said["changed"], said["credentials"]) == (True, {})
+    assert cluster.told == [("user", "suspend", "--uid", "alice")]
+    cluster.users["alice"]["suspended"] = 1
+    assert not answer(ceph_s3_users, users=[{"name": "alice", "state": state}], **LIMITS)["changed"]
+    said = answer(ceph_s3_users, users=[{"name": "alice"}], **LIMITS)
+    assert cluster.told[1:] == [("user", "enable", "--uid=alice")]
+    assert SECRET in said["credentials"]["alice"]

@@ -142,6 +142,54 @@ def test_a_researcher_who_cannot_be_one_is_a_fault(
 
 
 @pytest.mark.parametrize(
+    ("changes", "variable"),
+    [
+        ({"state": "gone"}, "accounts_users[0].state"),
+        ({"state": "absent"}, "accounts_users[0].state"),
+        ({"state": "absent", "hand_over_to": "bob", "archive": "/srv/archive"}, "accounts_users[0].state"),
+        ({"state": "absent", "hand_over_to": "nobody-we-know"}, "accounts_users[0].hand_over_to"),
+        ({"state": "absent", "hand_over_to": "alice"}, "accounts_users[0].hand_over_to"),
+        ({"state": "absent", "hand_over_to": "carol"}, "accounts_users[0].hand_over_to"),
+        ({"state": "absent", "archive": "srv/archive"}, "accounts_users[0].archive"),
+        ({"state": "absent", "archive": "/"}, "accounts_users[0].archive"),
+        ({"state": "absent", "archive": "/srv/../home"}, "accounts_users[0].archive"),
+        ({"state": "locked", "hand_over_to": "bob"}, "accounts_users[0].hand_over_to"),
+        ({"archive": "/srv/archive"}, "accounts_users[0].archive"),
+    ],
+)
+def test_a_state_that_cannot_be_kept_is_a_fault(
+    request_: Request, judged: Judged, changes: dict[str, object], variable: str
+) -> None:
+    alice = request_["hostvars"]["head1"]["accounts_users"][0]
+    others = [{"name": "bob", "uid": 2002}, {"name": "carol", "uid": 2003, "state": "locked"}]
+    for values in request_["hostvars"].values():
+        values["accounts_users"] = [{**alice, **changes}, *others]
+    request_["password_names"] = ["alice", "bob"]
+    (fault,) = judged(request_)
+    assert fault.variable == variable
+    assert fault.fix
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": "present"},
+        {"state": "locked"},
+        {"state": "absent", "hand_over_to": "bob"},
+        {"state": "absent", "archive": "/srv/archive"},
+    ],
+)
+def test_who_is_locked_or_leaves_needs_no_password(
+    request_: Request, judged: Judged, changes: dict[str, object]
+) -> None:
+    alice = request_["hostvars"]["head1"]["accounts_users"][0]
+    for values in request_["hostvars"].values():
+        values["accounts_users"] = [{**alice, **changes}, {"name": "bob", "uid": 2002}]
+    request_["password_names"] = ["bob"] if changes["state"] != "present" else ["alice", "bob"]
+    assert judged(request_) == []
+
+
+@pytest.mark.parametrize(
     ("pattern", "variable"), [("[a-z", "accounts_name_pattern"), ("b.*", "accounts_users[0].name")]
 )
 def test_names_are_judged_by_the_sites_pattern(request_: Request, judged: Judged, pattern: str, variable: str) -> None:
