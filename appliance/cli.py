@@ -14,6 +14,7 @@ VERBS = {
     "depot": "appliance.depot.cli:depot",
     "placement": "appliance.placement.cli:placement",
     "preflight": "appliance.preflight.cli:preflight",
+    "quota": "appliance.quota.cli:quota",
     "rack": "appliance.rack.cli:rack",
     "release": "appliance.release.cli:release",
     "secrets": "appliance.inventory_secrets:secrets",

@@ -6,6 +6,7 @@ Endpoint and keys are the process's own: nothing here is ever part of a graph.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -229,7 +230,7 @@ async def write(bucket: str, key: str, data: Any, access: S3Access, part_bytes: 
     Raises:
         FileNotFoundError: there is no such bucket.
         PermissionError: the keys are missing, wrong, or not allowed to write it.
-        OSError: S3 cannot be reached, or refuses.
+        OSError: S3 cannot be reached, or refuses; EDQUOT where the researcher keeps as much as they may.
     """
     try:
         await store(bucket, access).put_async(
@@ -250,6 +251,13 @@ def _plain(error: Exception, bucket: str, key: str) -> Exception:
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(
             f"{name} is not there" + (": there is no such bucket" if "NoSuchBucket" in text else "")
+        )
+    if "QuotaExceeded" in str(error):
+        return OSError(
+            errno.EDQUOT,
+            "it was not written, since you keep as many bytes or objects in S3 as you may. `appliance quota` in a "
+            "terminal shows both; delete what you do not need, or ask your operators for more",
+            name,
         )
     if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
         return PermissionError(f"{name}: {text}")
