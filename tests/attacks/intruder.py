@@ -10,7 +10,7 @@ from typing import Any
 
 from machines import ask
 
-from appliance.researcher.sandbox import SANDBOX, as_lines
+from appliance.researcher.sandbox import SANDBOX, Properties, as_lines
 
 # What a program is helped by: `attempt` calls a function and tells what it returned, or the name of the error.
 PRELUDE = """
@@ -28,17 +28,23 @@ def say(value):
 PYTHON = "/usr/bin/python3.13"
 
 
-def command(user: str, program: str, interpreter: str = PYTHON, slice_: str = "notebooks.slice") -> str:
+def command(
+    user: str,
+    program: str,
+    interpreter: str = PYTHON,
+    slice_: str = "notebooks.slice",
+    properties: Properties = SANDBOX,
+) -> str:
     """Return the shell command that runs a Python program as ``user``; root runs outside of any sandbox."""
     # Not on the command line as it is: the program's own text must not be what it finds there.
     source = base64.b64encode((PRELUDE + program).encode()).decode()
     words = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit=test-{secrets.token_hex(4)}"]
     if user != "root":
         words += [f"--uid={user}", f"--slice={slice_}", "--property=RuntimeMaxSec=120"]
-        words += [f"--property={line}" for line in as_lines(SANDBOX)]
+        words += [f"--property={line}" for line in as_lines(properties)]
     return shlex.join([*words, interpreter, "-c", f"import base64; exec(base64.b64decode('{source}'))"])
 
 
-def run(machine: str, user: str, program: str, interpreter: str = PYTHON) -> Any:
-    """Run a program on a machine as a researcher, or as root, and return what it says."""
-    return json.loads(ask(machine, command(user, program, interpreter)))
+def run(machine: str, user: str, program: str, interpreter: str = PYTHON, **unit: Any) -> Any:
+    """Run a program on a machine as a researcher, or as root, and return what it says; ``unit`` as of `command`."""
+    return json.loads(ask(machine, command(user, program, interpreter, **unit)))
