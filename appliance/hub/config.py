@@ -6,6 +6,8 @@ systemd credentials: they are in no settings file, no environment and no command
 
 from __future__ import annotations
 
+import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 PASSWORDS = 16  # looked at together: PAM takes seconds to refuse one, and others would wait behind a few wrong ones
 DAY = 24 * 60 * 60  # s
 
+# The service as which the operator's own programs on this machine forget who was locked (plugins/modules/hub_users.py).
+_OPERATOR = "operator"
 # Researchers, and the tokens of their servers, may use the gateway's service and no other.
 _GATEWAY_SCOPE = f"access:services!service={GATEWAY_SERVICE}"
 
@@ -28,7 +32,7 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
         c: the configuration object.
         settings: the site's.
         credentials: holds the files ``cookie-secret`` (64 hex digits), ``proxy-token`` and ``gateway-token``.
-        state: the directory of the hub's database.
+        state: the directory of the hub's database and of the operator's token.
 
     Raises:
         OSError: a credential is missing.
@@ -68,11 +72,14 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
             "name": GATEWAY_SERVICE,
             "api_token": _secret(credentials, "gateway-token"),
             "display": False,
-        }
+        },
+        {"name": _OPERATOR, "api_token": _operator_token(state / "operator-token"), "display": False},
     ]
     c.JupyterHub.load_roles = [
         {"name": "user", "scopes": ["self", _GATEWAY_SCOPE]},
         {"name": "server", "scopes": ["users:activity!user", "access:servers!server", _GATEWAY_SCOPE]},
+        # To forget a researcher: servers, tokens and sessions end, and nothing can be read or started.
+        {"name": "forget-users", "scopes": ["delete:users"], "services": [_OPERATOR]},
     ]
 
     c.JupyterHub.spawner_class = "appliance.hub.spawner.NotebookSpawner"
@@ -82,6 +89,15 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
     c.NotebookSpawner.default_url = "/lab"
     c.NotebookSpawner.start_timeout = 60
     c.NotebookSpawner.http_timeout = 120
+
+
+def _operator_token(path: Path) -> str:
+    """Return the operator's token, made on first use, in the hub's own directory where root alone reads it."""
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32))
+    return path.read_text(encoding="ascii").strip()
 
 
 def _secret(credentials: Path, name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from appliance.hub.settings import HubSettings
 from appliance.researcher.account import NotAResearcherError, researcher_account
 from appliance.researcher.environment import Addresses, common_environment, gateway_environment
-from appliance.researcher.sandbox import SANDBOX
+from appliance.researcher.sandbox import SANDBOX, temporary_files
 
 # The variable that holds a server's port, for the commands that run with its unit as root.
 PORT_VARIABLE = "APPLIANCE_SERVER_PORT"
@@ -68,6 +68,11 @@ def unit_properties(
         "ProtectHome": "tmpfs",
         "BindPaths": home,
         "UMask": "0027",
+        "TemporaryFileSystem": temporary_files(settings.temporary_limit),
+        # Beyond the limit of memory a kernel is ended, and not the server with all the others.
+        "OOMPolicy": "continue",
+        # Who does not end when asked is ended: a locked researcher has nothing running after a minute.
+        "TimeoutStopSec": "20",
         "TasksMax": str(settings.tasks_limit),
         "ExecStartPre": prepared,
         "ExecStopPost": [f"-+{_nft(_port_is(account.pw_uid, kept='timeout 2m'))}"],

@@ -45,6 +45,7 @@ class HubSettings:
         log_in_tries_of_name: of one name from all addresses.
         log_in_tries_from_address: from one address, of all names.
         token_days: the most days that a token lives which a researcher asks for.
+        temporary_limit: the most that lies in each of a server's temporary directories, as ``memory_limit`` is given.
         environment_link: a link to the store path that servers run from.
         s3_keys: the directory of the researchers' S3 keys.
         s3_endpoint: S3, as the head sees it.
@@ -68,6 +69,7 @@ class HubSettings:
     log_in_tries_of_name: PositiveWhole
     log_in_tries_from_address: PositiveWhole
     token_days: PositiveWhole
+    temporary_limit: Memory
     environment_link: AbsolutePath
     s3_keys: AbsolutePath
     s3_endpoint: Url

@@ -19,6 +19,7 @@ from appliance.hub.notebook import (
 )
 from appliance.hub.settings import HubSettings
 from appliance.researcher.environment import keys_file
+from appliance.researcher.slices import slice_of
 
 
 class NotebookSpawner(SystemdSpawner):  # type: ignore[misc]  # its package is not on the control host
@@ -35,7 +36,7 @@ class NotebookSpawner(SystemdSpawner):  # type: ignore[misc]  # its package is n
         require(keys, f"the S3 keys of {account.pw_name}")
 
         self.cmd = [str(environment / "bin/jupyterhub-singleuser")]
-        self.slice = "notebooks.slice"
+        self.slice = slice_of("notebooks.slice", account.pw_uid)
         self.unit_extra_properties = unit_properties(account, environment, keys, self.settings)
         self.environment = notebook_environment(account.pw_name, self.unit_name, environment, self.settings)
 

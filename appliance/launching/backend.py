@@ -14,12 +14,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
+from aiohttp import web
 from dask_gateway_server.backends.base import ClusterConfig, PublicException
 from dask_gateway_server.backends.db_base import DBBackendBase, JobStatus
 from dask_gateway_server.options import Float, Integer, Options, String
-from traitlets import Dict, List, Unicode
+from dask_gateway_server.routes import api_handler
+from traitlets import Dict, Instance, List, Unicode
 from traitlets import Float as FloatTrait
 
+from appliance.launching.allowance import Amount, refused_cluster, refused_workers, used, workers_left
 from appliance.launching.protocol import (
     Answer,
     Failed,
@@ -66,9 +69,55 @@ class SystemdBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serve
     host_down_seconds = FloatTrait(60.0, help="How long a host that did not answer is passed over.", config=True)
     launch_timeout = FloatTrait(30.0, help="Seconds to wait for a host's launcher.", config=True)
 
+    most = Instance(
+        Amount, help="What all clusters of one researcher have at most; None for any.", config=True, allow_none=True
+    )
+
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self._down: dict[str, float] = {}
+
+    # What a researcher may have
+
+    async def setup(self, app: Any) -> None:
+        """Serve researchers what they have and may have, beside dask-gateway's own answers."""
+        app.router.add_get("/api/v1/allowance", api_handler(_tell_allowance, user_authenticated=True))
+        await super().setup(app)
+
+    def allowance(self, user: str) -> dict[str, dict[str, int] | None]:
+        """Return what a researcher's clusters have (``used``) and may have (``most``)."""
+        have = used(self.db.list_clusters(username=user))
+        return {"used": have.to_dict(), "most": self.most.to_dict() if self.most else None}
+
+    async def start_cluster(self, user: Any, cluster_options: Any) -> str:
+        """Start a cluster; raises `PublicException` where the researcher has as much as one may have."""
+        if self.most:
+            _, config = await self.process_cluster_options(user, cluster_options)
+            refusal = refused_cluster(self.most, used(self.db.list_clusters(username=user.name)), config)
+            if refusal:
+                raise PublicException(refusal)
+        name: str = await super().start_cluster(user, cluster_options)
+        return name
+
+    async def forward_message_to_scheduler(self, cluster: Any, msg: dict[str, Any]) -> None:
+        """Tell a scheduler how many workers are wanted; raises `PublicException` where these are too many.
+
+        An adaptive cluster is told how many it can have: it asks for what it needs, up to that.
+        """
+        record = self.db.get_cluster(cluster.name)
+        if self.most and record is not None:
+            others = self._others(record)
+            least = msg["count"] if msg["op"] == "scale" else msg["minimum"] or 0
+            refusal = refused_workers(self.most, others, record.config, least)
+            if refusal:
+                raise PublicException(refusal)
+            if msg["op"] == "adapt":
+                left = workers_left(self.most, others, record.config)
+                msg = {**msg, "maximum": left if msg["maximum"] is None else min(msg["maximum"], left)}
+        await super().forward_message_to_scheduler(cluster, msg)
+
+    def _others(self, record: Any) -> Amount:
+        return used(one for one in self.db.list_clusters(username=record.username) if one is not record)
 
     # Where units go
 
@@ -143,6 +192,8 @@ class SystemdBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serve
     async def on_cluster_heartbeat(self, cluster_name: str, msg: dict[str, Any]) -> None:
         """Take a sign of life of a scheduler that names no address but its own.
 
+        The scheduler is its researcher's own program: what it asks for is held against the limits here too.
+
         Raises:
             PublicException: it names another; nothing of the heartbeat counts.
         """
@@ -152,6 +203,8 @@ class SystemdBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serve
         if cluster and (foreign := foreign_targets(msg, host, port_start)):
             self.log.warning("Cluster %s of %s: %s is not its own", cluster_name, cluster.username, ", ".join(foreign))
             raise PublicException(f"{', '.join(foreign)}: name a port of this scheduler's own at {host}")
+        if cluster and self.most:
+            msg = {**msg, "count": min(msg["count"], workers_left(self.most, self._others(cluster), cluster.config))}
         await super().on_cluster_heartbeat(cluster_name, msg)
 
     async def _check_cluster_proxied(self, cluster: Any) -> None:
@@ -254,6 +307,10 @@ class SystemdBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serve
         if isinstance(answer, Refused | Failed):
             raise LaunchError(f"{host}: {answer.reason}")
         return answer
+
+
+async def _tell_allowance(request: web.Request) -> web.Response:
+    return web.json_response(request.app["backend"].allowance(request["user"].name))
 
 
 def cluster_options(

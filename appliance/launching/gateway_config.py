@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from appliance.launching.allowance import Amount
 from appliance.launching.backend import GIB, SystemdBackend, SystemdClusterConfig, cluster_options
 from appliance.launching.gateway_settings import GatewaySettings
 from appliance.researcher.environment import GATEWAY_PREFIX, GATEWAY_SERVICE
@@ -31,6 +32,8 @@ def configure(c: Any, settings: GatewaySettings, credentials: Path, state: Path,
     c.JupyterHubAuthenticator.jupyterhub_api_token = (credentials / "hub-token").read_text().strip()
     c.JupyterHubAuthenticator.jupyterhub_api_url = settings.hub_api_url
     c.JupyterHubAuthenticator.jupyterhub_service_name = GATEWAY_SERVICE
+    # Who was locked at the hub is let in no longer than so.
+    c.JupyterHubAuthenticator.cache_max_age = 30
 
     c.Proxy.address = f":{settings.http_port}"
     c.Proxy.tcp_address = f":{settings.scheduler_port}"
@@ -50,6 +53,12 @@ def configure(c: Any, settings: GatewaySettings, credentials: Path, state: Path,
     c.SystemdBackend.cluster_config_class = SystemdClusterConfig
     c.SystemdClusterConfig.scheduler_memory = int(settings.scheduler_memory_gib * GIB)
     c.SystemdClusterConfig.cluster_max_workers = settings.workers_max
+    c.SystemdBackend.most = Amount(
+        clusters=settings.researcher_clusters_max,
+        workers=settings.researcher_workers_max,
+        cores=settings.researcher_cores_max,
+        memory=int(settings.researcher_memory_gib_max * GIB),
+    )
     c.SystemdClusterConfig.idle_timeout = float(settings.idle_timeout)
     c.SystemdBackend.cluster_options = cluster_options(
         list(settings.environments),

@@ -48,6 +48,10 @@ class GatewaySettings:
         worker_cores_max: the most cores of a worker.
         scheduler_memory_gib: memory of a scheduler, in GiB.
         workers_max: the most workers of one cluster.
+        researcher_clusters_max: the most clusters of one researcher.
+        researcher_workers_max: the most workers of all of one researcher's clusters.
+        researcher_cores_max: the most cores of these, schedulers included.
+        researcher_memory_gib_max: the most memory of these, schedulers included.
         idle_timeout: after which a cluster without work is stopped; 0 for never.
         heartbeat_period: between two signs of life of a cluster.
     """
@@ -65,6 +69,10 @@ class GatewaySettings:
     worker_cores_max: PositiveWhole
     scheduler_memory_gib: PositiveNumber
     workers_max: PositiveWhole
+    researcher_clusters_max: PositiveWhole
+    researcher_workers_max: PositiveWhole
+    researcher_cores_max: PositiveWhole
+    researcher_memory_gib_max: PositiveNumber
     idle_timeout: Seconds
     heartbeat_period: PositiveWhole
 
@@ -80,6 +88,13 @@ class GatewaySettings:
             value, most = getattr(self, name), getattr(self, f"{name}_max")
             if value > most:
                 faults.append(f"{name} = {value}: is more than {name}_max = {most}")
+        for name, least, unit in (
+            ("researcher_memory_gib_max", self.scheduler_memory_gib + self.worker_memory_gib, " GiB"),
+            ("researcher_cores_max", 1 + self.worker_cores, " cores"),
+        ):
+            value = getattr(self, name)
+            if value < least:
+                faults.append(f"{name} = {value}: a scheduler and one worker take {least}{unit}; give at least that")
         if len({self.server_port, self.http_port, self.scheduler_port}) < 3:
             faults.append("server_port, http_port, scheduler_port: two of them are the same; each listens by itself")
         return faults

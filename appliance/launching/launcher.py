@@ -73,6 +73,7 @@ def handle(request: Request, settings: LauncherSettings) -> Answer:
     """
     account = check_user(request.user, settings)
     if isinstance(request, Start):
+        check_listed(request.user, settings)
         check_start(request, settings)
         return _start(request, account, settings)
     if isinstance(request, Stop):
@@ -89,14 +90,21 @@ def handle(request: Request, settings: LauncherSettings) -> Answer:
 
 
 def check_user(name: str, settings: LauncherSettings) -> pwd.struct_passwd:
-    """Return the account of a researcher of this facility; raise `RefusedError` for everyone else."""
+    """Return the account of a researcher on this machine; raise `RefusedError` for everyone else's."""
     try:
         account = researcher_account(name, settings.uid_min, settings.uid_max)
     except NotAResearcherError as error:
         raise RefusedError(f"user {error}") from None
-    if name not in settings.users:
-        raise RefusedError(f"user {name!r} is no researcher of this facility; accounts_users lists them")
     return account
+
+
+def check_listed(name: str, settings: LauncherSettings) -> None:
+    """Raise `RefusedError` for who may not start anything here.
+
+    What runs of theirs can still be asked for and ended.
+    """
+    if name not in settings.users:
+        raise RefusedError(f"user {name!r} is no researcher of this facility, or locked; accounts_users lists them")
 
 
 def check_start(request: Start, settings: LauncherSettings) -> None:

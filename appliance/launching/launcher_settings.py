@@ -39,6 +39,7 @@ class LauncherSettings:
         memory_max: the most that one unit may use, in bytes.
         cores_max: the most that one unit may use.
         threads_max: the most of one worker.
+        temporary_max: the most that lies in each of a unit's temporary directories, in bytes.
         environments: that units may run from: store paths, or links to them that are followed at each start.
         s3_keys: the directory of the researchers' S3 keys.
         gateway_api_url: the gateway's API, to which schedulers report.
@@ -55,6 +56,7 @@ class LauncherSettings:
     memory_max: PositiveWhole
     cores_max: PositiveWhole
     threads_max: PositiveWhole
+    temporary_max: PositiveWhole
     environments: AbsolutePaths
     s3_keys: AbsolutePath
     gateway_api_url: Url

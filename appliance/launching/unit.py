@@ -9,7 +9,8 @@ from pathlib import Path
 from appliance.launching.launcher_settings import LauncherSettings
 from appliance.launching.protocol import Start, StartScheduler, StartWorker
 from appliance.researcher.environment import Addresses, common_environment, credential, keys_file
-from appliance.researcher.sandbox import SANDBOX, Properties
+from appliance.researcher.sandbox import SANDBOX, Properties, temporary_files
+from appliance.researcher.slices import slice_of
 
 # What a scheduler or worker has beyond each of a researcher's units: no home, and less patience.
 _OWN: Properties = {
@@ -22,6 +23,9 @@ _OWN: Properties = {
     "OOMScoreAdjust": "500",
     "TasksMax": "1024",
 }
+
+# Temporary directories are of the unit's memory: one that is full shall be told as such, before the memory is.
+_TEMPORARY_PARTS = 4
 
 
 def command(request: Start, settings: LauncherSettings) -> list[str]:
@@ -73,7 +77,8 @@ def properties(
         "Description": f"Dask {kind} of {account.pw_name}",
         "User": account.pw_name,
         "Group": str(account.pw_gid),
-        "Slice": settings.slice,
+        "Slice": slice_of(settings.slice, account.pw_uid),
+        "TemporaryFileSystem": temporary_files(str(min(settings.temporary_max, request.memory // _TEMPORARY_PARTS))),
         "MemoryMax": str(request.memory),
         "CPUQuota": f"{100 * request.cores}%",
         "Environment": [f"{name}={value}" for name, value in _environment(request, kind, settings).items()],

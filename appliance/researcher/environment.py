@@ -49,6 +49,9 @@ def common_environment(unit: str, environment: str, addresses: Addresses) -> dic
         "AWS_ALLOW_HTTP": "true",
         "AWS_DEFAULT_REGION": "default",
         "AWS_SHARED_CREDENTIALS_FILE": credential(unit, "s3"),
+        # Temporary directories are the unit's own memory: what a Dask worker spilled there would be held twice.
+        "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
+        "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",
     }
 
 

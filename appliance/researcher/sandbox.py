@@ -6,6 +6,21 @@ from collections.abc import Iterator, Mapping
 
 Properties = Mapping[str, str | list[str]]
 
+# Where every program may write, and on a machine all programs share one. Memory of the unit's own, so that what lies
+# there counts as the unit's memory and is gone with it.
+TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
+_TEMPORARY_FILES_MAX = 200_000  # of each: an empty file takes a kilobyte of the kernel's memory
+
+
+def temporary_files(size: str) -> list[str]:
+    """Return the property ``TemporaryFileSystem`` that gives a unit temporary directories of its own.
+
+    Args:
+        size: the most that lies in each of them, such as ``1G``.
+    """
+    return [f"{path}:size={size},nr_inodes={_TEMPORARY_FILES_MAX},mode=1777,nosuid,nodev" for path in TEMPORARY]
+
+
 # A list is given as one line for each of its values, as in a unit file.
 SANDBOX: Properties = {
     # No new rights: no set-uid program, no capability, no namespace in which to have one.
@@ -14,7 +29,7 @@ SANDBOX: Properties = {
     "RestrictSUIDSGID": "yes",
     "RestrictNamespaces": "yes",  # kept by role `node_base` where systemd reads its units anew
     # No process, file, device or key of anyone else.
-    "PrivateTmp": "yes",
+    "TemporaryFileSystem": temporary_files("1G"),
     "PrivateDevices": "yes",
     "ProtectSystem": "strict",
     "ProtectProc": "invisible",

@@ -37,6 +37,7 @@ from appliance.researcher.environment import (
     keys_file,
 )
 from appliance.researcher.sandbox import SANDBOX, as_lines
+from appliance.researcher.slices import slice_of
 from appliance.verify.hub import HubSession
 from appliance.verify.report import Report
 
@@ -110,7 +111,8 @@ def _researcher(settings: Settings, token: Path, report: Report) -> None:
     """Run the researcher's part as a unit of that researcher, and take its checks into ``report``."""
     name = f"facility-check-{secrets.token_hex(4)}"
     unit = f"{name}.service"
-    home = researcher_account(settings.user, settings.uid_min, settings.uid_max).pw_dir
+    account = researcher_account(settings.user, settings.uid_min, settings.uid_max)
+    home = account.pw_dir
     environment = os.path.realpath(settings.environment)
     variables = {
         "HOME": home,
@@ -128,7 +130,7 @@ def _researcher(settings: Settings, token: Path, report: Report) -> None:
     # A shell reads the token, for Jupyter's variable holds the text itself and units' variables can be read by all.
     program = f'JUPYTERHUB_API_TOKEN="$(cat {credential(unit, "token")})" exec "$@"'
     command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}", f"--uid={settings.user}"]
-    command += ["--slice=notebooks.slice", f"--working-directory={home}"]
+    command += [f"--slice={slice_of('notebooks.slice', account.pw_uid)}", f"--working-directory={home}"]
     command += [f"--property={line}" for line in as_lines(properties)]
     command += [f"--setenv={name}={value}" for name, value in variables.items()]
     command += ["/bin/sh", "-c", program, "sh", f"{environment}/bin/python", "-m", "appliance.verify.researcher"]

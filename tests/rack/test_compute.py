@@ -86,7 +86,7 @@ def test_units_are_the_users_in_the_compute_slice_and_limited(alice: Notebook, b
         assert {host for host, unit in found if "-worker-" in unit} == set(STORES)
         for (_, unit), shown in found.items():
             assert shown["User"] == user
-            assert shown["Slice"] == "compute.slice"
+            assert shown["Slice"] == f"compute-{ask(STORES[0], f'id -u {user}').strip()}.slice"
             assert int(shown["MemoryMax"]) == (GIB if "-worker-" in unit else 2 * GIB)
             assert shown["CPUQuotaPerSecUSec"] == "1s"
             assert shown["NoNewPrivileges"] == "yes"

@@ -48,12 +48,11 @@ def in_server(facility: Facility, script: str) -> str:
 
 @pytest.mark.usefixtures("server")
 def test_the_unit_is_the_researchers_with_hard_limits(facility: Facility) -> None:
-    found = show(facility, UNIT, "User", "Slice", "MemoryMax", "CPUQuotaPerSecUSec", "TasksMax", "PrivateTmp")
+    found = show(facility, UNIT, "User", "Slice", "MemoryMax", "CPUQuotaPerSecUSec", "TasksMax")
     assert found["User"] in ("bob", on_head(facility, "id -u bob").strip())
-    assert found["Slice"] == "notebooks.slice"
+    assert found["Slice"] == f"notebooks-{on_head(facility, 'id -u bob').strip()}.slice"
     assert 2**28 <= int(found["MemoryMax"]) < 2**40
     assert found["CPUQuotaPerSecUSec"] != "infinity"
-    assert found["PrivateTmp"] == "yes"
     assert found["TasksMax"] != "infinity"
     processes = on_head(facility, f"ps -o user= -p $(systemctl show --value --property=MainPID {UNIT})")
     assert processes.split() == ["bob"]

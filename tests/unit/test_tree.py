@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rack": {"inventory_secrets"},
     "depot": set(),
     "preflight": set(),
+    "quota": PLACEMENT,
     "release": set(),
     "roles": set(),
     "verify": {"researcher", "checked_json"},

@@ -23,6 +23,7 @@ GOOD: dict[str, Any] = {
     "log_in_tries_of_name": 30,
     "log_in_tries_from_address": 100,
     "token_days": 30,
+    "temporary_limit": "1G",
     "environment_link": "/opt/appliance/analysis",
     "s3_endpoint": "http://127.0.0.1:7481",
     "s3_keys": "/etc/appliance/s3",

@@ -24,7 +24,7 @@ def credentials(tmp_path: Path) -> Path:
 
 def configured(credentials: Path, **changes: object) -> Config:
     config = Config()
-    configure(config, hub_settings(**changes), credentials, Path("/state"))
+    configure(config, hub_settings(**changes), credentials, credentials)
     return config
 
 
@@ -54,12 +54,23 @@ def test_researchers_and_their_servers_may_use_the_gateway_and_only_it(credentia
     assert roles == {
         "user": {"self", gateway},
         "server": {"users:activity!user", "access:servers!server", gateway},
+        "forget-users": {"delete:users"},
     }
 
 
 def test_the_hub_leads_to_no_service(credentials: Path) -> None:
     """What the gateway or a cluster shows would run on the hub's origin."""
     assert [service for service in configured(credentials).JupyterHub.services if "url" in service] == []
+
+
+def test_the_operators_token_is_roots_and_stays(credentials: Path) -> None:
+    (service,) = [one for one in configured(credentials).JupyterHub.services if one["name"] == "operator"]
+    path = credentials / "operator-token"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(service["api_token"]) == 64
+    assert configured(credentials).JupyterHub.services[1]["api_token"] == path.read_text() == service["api_token"]
+    roles = configured(credentials).JupyterHub.load_roles
+    assert [role["name"] for role in roles if "services" in role] == ["forget-users"]
 
 
 def test_servers_and_proxy_outlive_a_restart_of_the_hub(credentials: Path) -> None:

@@ -26,6 +26,7 @@ def launcher_settings(folder: Path, **changes: Any) -> dict[str, Any]:
         "memory_max": 4 * 2**30,
         "cores_max": 2,
         "threads_max": 2,
+        "temporary_max": 2**30,
         "environments": [str(folder / "link")],
         "s3_keys": str(folder / "s3"),
         "gateway_api_url": "http://head1:8003/services/dask-gateway/api",

@@ -33,6 +33,8 @@ c.SystemdBackend.hosts = {hosts}
 c.SystemdBackend.ssh_command = {ssh}
 c.SystemdBackend.cluster_options = cluster_options([{environment!r}], memory_gib_max=4, cores_max=2)
 c.SystemdBackend.cluster_heartbeat_period = 2
+from appliance.launching.allowance import GIB, Amount
+c.SystemdBackend.most = Amount(clusters=2, workers=4, cores=12, memory=24 * GIB)
 """
 
 

@@ -32,6 +32,10 @@ GATEWAY: dict[str, Any] = {
     "worker_cores_max": 2,
     "scheduler_memory_gib": 0.5,
     "workers_max": 64,
+    "researcher_clusters_max": 4,
+    "researcher_workers_max": 128,
+    "researcher_cores_max": 256,
+    "researcher_memory_gib_max": 512,
     "idle_timeout": 0,
     "heartbeat_period": 5,
 }
@@ -51,6 +55,8 @@ GATEWAY: dict[str, Any] = {
         ("worker_memory_gib", "2", "above 0"),
         ("worker_cores", 1.5, "whole number"),
         ("idle_timeout", -1, "seconds"),
+        ("researcher_clusters_max", 0, "whole number"),
+        ("researcher_memory_gib_max", -1, "above 0"),
         ("worker_cores", 3, "is more than worker_cores_max = 2"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from appliance.launching.launcher import RefusedError, check_start, check_user, 
 from appliance.launching.launcher_settings import LauncherSettings
 from appliance.launching.protocol import Start, Status, Stop
 from appliance.launching.unit import command, properties
-from appliance.researcher.sandbox import SANDBOX, as_lines
+from appliance.researcher.sandbox import SANDBOX, as_lines, temporary_files
 
 
 @pytest.fixture
@@ -75,8 +76,10 @@ def test_nothing_is_stopped_or_told_of_who_is_no_researcher(settings: LauncherSe
 
 def test_a_user_who_is_not_listed_is_refused(tmp_path: Path) -> None:
     settings = host(tmp_path, users=["alice"])
-    with pytest.raises(RefusedError, match="no researcher of this facility"):
+    with pytest.raises(RefusedError, match="no researcher of this facility, or locked"):
         handle(start_worker(str(tmp_path / "store-path")), settings)
+    # What runs of theirs can be ended: the gateway does so when their cluster does not answer any more.
+    assert check_user("nobody", settings) == NOBODY
 
 
 def test_a_worker_without_keys_is_refused(start: Start, settings: LauncherSettings) -> None:
@@ -90,7 +93,7 @@ def test_the_unit_is_the_users_and_limited(start: Start, settings: LauncherSetti
     for item in (
         "User=nobody",
         f"Group={NOBODY.pw_gid}",
-        "Slice=compute.slice",
+        f"Slice=compute-{NOBODY.pw_uid}.slice",
         "MemoryMax=1073741824",
         "CPUQuota=100%",
         "ProtectHome=yes",
@@ -108,7 +111,9 @@ def test_the_unit_is_the_users_and_limited(start: Start, settings: LauncherSetti
 
 def test_a_unit_has_all_of_the_common_sandbox(start: Start, settings: LauncherSettings) -> None:
     wanted = unit_of(start, settings)
-    assert {name: wanted.get(name) for name in SANDBOX} == SANDBOX
+    own = {"TemporaryFileSystem": temporary_files(str(2**28))}  # a quarter of its memory
+    assert {name: wanted.get(name) for name in SANDBOX} == {**SANDBOX, **own}
+    assert unit_of(replace(start, memory=2**33), settings)["TemporaryFileSystem"] == temporary_files(str(2**30))
 
 
 def test_the_unit_is_named_by_the_request(environment: str) -> None:

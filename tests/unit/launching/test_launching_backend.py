@@ -6,9 +6,10 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from dask_gateway import GatewayCluster
+from dask_gateway import Gateway, GatewayCluster
 from dask_gateway.client import GatewayClusterError
 from running_gateway import ADDRESSES, RunningGateway, running_gateway
 from waiting import until
@@ -79,3 +80,40 @@ def test_clusters_are_the_users_own(running: RunningGateway) -> None:
                 mallory.get_cluster(name)
         finally:
             alice.stop_cluster(name)
+
+
+def test_a_researchers_clusters_have_limits_together_and_anothers_are_their_own(running: RunningGateway) -> None:
+    with (
+        running.gateway("carol") as carol,
+        running.gateway("dave") as dave,
+        carol.new_cluster(environment=running.environment) as first,
+    ):
+        first.scale(1)
+        assert len(_hosts(first, 1)) == 1
+        name = carol.submit(environment=running.environment)
+        with pytest.raises(ValueError, match="You have 2 clusters, and 2 is the most of one researcher"):
+            carol.submit(environment=running.environment)
+        with carol.connect(name, shutdown_on_close=True) as second:
+            with pytest.raises(GatewayClusterError, match=r"this cluster can have 3\."):
+                second.scale(4)
+            with pytest.raises(GatewayClusterError, match=r"this cluster can have 3\."):
+                second.adapt(minimum=4, maximum=4)
+            second.scale(3)
+            assert len(_hosts(second, 3)) == 3
+            assert allowance(carol) == {
+                "used": {"clusters": 2, "workers": 4, "cores": 6, "memory": 12 * 2**30},
+                "most": {"clusters": 2, "workers": 4, "cores": 12, "memory": 24 * 2**30},
+            }
+        # The control: what one has takes nothing from another.
+        assert allowance(dave)["used"] == {"clusters": 0, "workers": 0, "cores": 0, "memory": 0}
+        with dave.new_cluster(environment=running.environment) as other:
+            other.scale(4)
+            assert len(_hosts(other, 4)) == 4
+
+
+def allowance(gateway: Gateway) -> Any:
+    async def ask() -> Any:
+        answer = await gateway._request("GET", f"{gateway.address}/api/v1/allowance")
+        return await answer.json()
+
+    return gateway.sync(ask)
