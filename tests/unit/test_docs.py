@@ -76,6 +76,18 @@ def test_a_page_that_shows_the_rooms_shows_all_of_them_and_no_other(page: str, n
     assert set(re.findall(named, (PROJECT / page).read_text())) == rooms
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_every_test_that_a_page_names_is_there(page: Path) -> None:
+    """In SECURITY.md, promises stand with the tests that hold them."""
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text())
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not (PROJECT / file).is_file() or (name and f"def {name}(" not in (PROJECT / file).read_text())
+    ]
+    assert missing == []
+
+
 DECISIONS = sorted((PROJECT / "docs/decisions").glob("*.md"))
 
 
