@@ -30,14 +30,19 @@ def _hosts(cluster: GatewayCluster, wanted: int) -> list[str]:
         return sorted(worker["host"] for worker in workers)
 
 
+def workers(running: RunningGateway, cluster: GatewayCluster) -> list[tuple[str, str]]:
+    """The address and the unit of each worker of a cluster that was started, in order."""
+    return [(address, unit) for address, unit in running.starts("worker") if cluster.name in unit]
+
+
 def test_workers_are_spread_and_a_lost_one_comes_back_where_it_was(running: RunningGateway) -> None:
     with running.gateway("alice") as gateway, gateway.new_cluster(environment=running.environment) as cluster:
         cluster.scale(3)
         assert _hosts(cluster, 3) == list(ADDRESSES)
-        address, lost = running.starts("worker")[1]
+        address, lost = workers(running, cluster)[1]
         os.kill(running.pid(lost), signal.SIGKILL)
-        until(lambda: len(running.starts("worker")) == 4)
-        assert running.starts("worker")[3][0] == address
+        until(lambda: len(workers(running, cluster)) == 4)
+        assert workers(running, cluster)[3][0] == address
         assert _hosts(cluster, 3) == list(ADDRESSES)
         with cluster.get_client(set_as_default=False) as client:
             assert client.submit(sum, [1, 2]).result(timeout=30) == 3
