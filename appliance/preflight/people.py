@@ -16,6 +16,7 @@ GROUP_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 # Names of the machine's own accounts and of the facility's parts: a researcher with one of them would be one of them.
 RESERVED = frozenset(
     [
+        "appliance-archive",
         "root",
         "daemon",
         "bin",

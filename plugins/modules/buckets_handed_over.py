@@ -83,7 +83,10 @@ def main() -> None:
         if user not in users:
             module.exit_json(changed=False, buckets=[])
         begun = left_over(record, to)
-        buckets = sorted({*begun, *cluster.rgw("bucket", "list", f"--uid={user}")})
+        own = cluster.rgw("bucket", "list", f"--uid={user}")
+        # Linked to the new owner already, but not all of its objects. Others were removed, or are somebody's by now.
+        begun = [bucket for bucket in begun if bucket in cluster.rgw("bucket", "list", f"--uid={to}")]
+        buckets = sorted({*begun, *own})
         if module.check_mode:
             module.exit_json(changed=bool(buckets), buckets=buckets)
         if to not in users:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ taken:
   type: dict
 """
 
+KIB = 2**10
 GIB = 2**30
 CREDENTIALS = "[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
 
@@ -99,7 +101,8 @@ class Limits:
     def of(cls, user: Mapping[str, Any], params: Mapping[str, Any]) -> Limits:
         """The user's own limits where the inventory names them, else those of all."""
         return cls(
-            size=int(float(user.get("s3_gib_max") or params["gib_max"]) * GIB),
+            # Ceph keeps whole KiB.
+            size=math.ceil(float(user.get("s3_gib_max") or params["gib_max"]) * GIB / KIB) * KIB,
             objects=int(user.get("s3_objects_max") or params["objects_max"]),
             buckets=int(user.get("s3_buckets_max") or params["buckets_max"]),
         )
@@ -156,6 +159,11 @@ def serve(
         for command in commands:
             cluster.rgw(*command)
     changed = bool(commands) or not exists
+    if not user.get("keys"):  # who left, and handed over, comes back
+        changed = True
+        if module.check_mode:
+            return Served(changed)
+        user = cluster.rgw("key", "create", f"--uid={name}", "--key-type=s3", "--gen-access-key", "--gen-secret")
     access, secret = first_key(user)
     credentials = CREDENTIALS.format(access=access, secret=secret)
     if name in buckets:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,10 +52,14 @@ def give(place: Path, uid: int, owner: int) -> int:
     Directories are gone through by their descriptors and no link is followed, so nothing outside is reached.
     """
     given = 0
-    for _, folders, files, descriptor in os.fwalk(place, topdown=False, follow_symlinks=False):
+    for _, folders, files, descriptor in os.fwalk(place, topdown=False, onerror=_stop, follow_symlinks=False):
         for name in [*folders, *files]:
             given += _give(name, uid, owner, descriptor)
     return given + _give(str(place), uid, owner, None)
+
+
+def _stop(error: OSError) -> None:
+    raise error
 
 
 def _give(name: str, uid: int, owner: int, folder: int | None) -> int:
@@ -69,15 +76,24 @@ def count(place: Path) -> int:
     return 1 + sum(len(folders) + len(files) for _, folders, files in os.walk(place))
 
 
-def reachable_by_others(home: Path, to: Path) -> str:
-    """Why a home cannot be copied to its new place, where that is needed: its owner could lead root elsewhere."""
-    near = next(parent for parent in to.parents if parent.exists()).stat()
-    if near.st_dev == home.stat().st_dev or near.st_uid == 0:
-        return ""
-    return (
-        f"{home} and {to.parent} are on different file systems. Nothing was changed. Way out: `archive` in the entry "
-        "of accounts_users, a directory of root's on any file system"
-    )
+def is_near(home: Path, to: Path) -> bool:
+    """Whether a home can be moved to its new place at once, as by a directory in it that is moved there and removed.
+
+    Devices do not tell: project quotas and bind mounts part directories of one file system.
+    """
+    probe, there = home / f".{uuid.uuid4().hex}", to.parent / f".{uuid.uuid4().hex}"
+    probe.mkdir(0o700)
+    try:
+        probe.rename(there)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+    else:
+        probe = there
+        return True
+    finally:
+        probe.rmdir()
 
 
 def move(run: Run, home: Path, to: Path) -> None:
@@ -85,7 +101,7 @@ def move(run: Run, home: Path, to: Path) -> None:
     try:
         home.rename(to)
     except OSError as error:
-        if error.errno != 18:  # EXDEV
+        if error.errno != errno.EXDEV:
             raise
     else:
         return
@@ -99,7 +115,15 @@ def move(run: Run, home: Path, to: Path) -> None:
     if out.strip():
         raise HandOverError(f"the copy {part} differs from {home}: {out.strip()[:300]}; run this again")
     part.rename(to)
-    shutil.rmtree(home)
+    # From here on it is done, whatever becomes of this run.
+    rest = leftover(home)
+    home.rename(rest)
+    shutil.rmtree(rest)
+
+
+def leftover(home: Path) -> Path:
+    """What a home is called while it is removed, after its copy has got its new place."""
+    return home.with_name(f".{home.name}.handed-over")
 
 
 def main() -> None:
@@ -115,6 +139,8 @@ def main() -> None:
     )
     asked: dict[str, Any] = module.params
     home, to = Path(asked["home"]), Path(asked["to"])
+    if leftover(home).exists() and not module.check_mode:
+        shutil.rmtree(leftover(home))
     if not home.exists():
         module.exit_json(changed=False, files=0)
     if os.path.lexists(to):
@@ -122,14 +148,21 @@ def main() -> None:
             msg=f"{to} is there already, and nothing is written over it. Nothing was changed. Way out: give it another "
             "name, and run this again"
         )
-    if fault := reachable_by_others(home, to):
-        module.fail_json(msg=fault)
     files = count(home)
     if not module.check_mode:
         try:
+            # A directory of each level is open at a time.
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
             if not to.parent.exists():
                 to.parent.mkdir(parents=True)
                 to.parent.chmod(0o700)
+            # Whose the directory is could put a link there, along which root would write.
+            if to.parent.stat().st_uid != 0 and not is_near(home, to):
+                module.fail_json(
+                    msg=f"{home} and {to.parent} are on different file systems, or in different quotas. Nothing was "
+                    "changed. Way out: `archive` in the entry of accounts_users, a directory of root's"
+                )
             give(home, asked["uid"], asked["owner"])
             move(module.run_command, home, to)
         except (HandOverError, OSError) as error:

@@ -85,12 +85,14 @@ class Rules:
 class Machine:
     """The accounts that a machine has: by name, users' uid, gid, home and shell, and groups' gid and members.
 
-    ``expired`` are the names of accounts that let nobody in, whatever they show.
+    ``expired`` are the names of accounts that let nobody in, whatever they show; ``locked`` of those that keep a
+    password which opens nothing.
     """
 
     users: Mapping[str, tuple[int, int, str, str]]
     groups: Mapping[str, tuple[int, frozenset[str]]]
     expired: frozenset[str] = frozenset()
+    locked: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -123,8 +125,8 @@ def lock(machine: Machine, user: Mapping[str, Any], sign_in: bool) -> list[str] 
     if (state_of(user) == "present") == (name not in machine.expired):
         return None
     if state_of(user) == "present":
-        # A password that was locked is none that is wanted, and so is set anew below.
-        return ["usermod", "--expiredate", "", name]
+        # usermod refuses to unlock where there is no password.
+        return ["usermod", "--expiredate", "", *(["--unlock"] if sign_in and name in machine.locked else []), name]
     return ["usermod", "--expiredate", "1", *(["--lock"] if sign_in else []), name]
 
 
@@ -228,6 +230,7 @@ def read_machine() -> Machine:
     shadow = [line.split(":") for line in Path("/etc/shadow").read_text().splitlines()]
     return Machine(
         expired=frozenset(line[0] for line in shadow if len(line) > 7 and line[7] == "1"),
+        locked=frozenset(line[0] for line in shadow if len(line) > 1 and line[1].startswith("!$")),
         users={entry.pw_name: (entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell) for entry in pwd.getpwall()},
         groups={entry.gr_name: (entry.gr_gid, frozenset(entry.gr_mem)) for entry in grp.getgrall()},
     )

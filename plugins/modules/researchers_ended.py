@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -50,6 +51,20 @@ def open_accounts(names: Collection[str], shadow: str) -> list[str]:
     return [line[0] for line in lines if line[0] in names and len(line) > 7 and line[7] != "1"]
 
 
+def of_others(users: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which names and uids of the list do not belong together on this machine: what runs would be somebody else's."""
+    known = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
+    names = {uid: name for name, uid in known.items()}
+    found = []
+    for user in users:
+        name, uid = user["name"], int(user["uid"])
+        if known.get(name, uid) != uid:
+            found.append(f"accounts_users: {name} has uid {known[name]} on this machine, not {uid}")
+        elif names.get(uid, name) != name:
+            found.append(f"accounts_users: uid {uid} is {names[uid]}'s on this machine, not {name}'s")
+    return found
+
+
 def processes(uid: int, proc: Path = Path("/proc")) -> list[int]:
     """The processes that run with a uid, as any of their four."""
     found = []
@@ -57,12 +72,13 @@ def processes(uid: int, proc: Path = Path("/proc")) -> list[int]:
         if not path.name.isdigit():
             continue
         try:
-            lines = (path / "status").read_text().splitlines()
+            status = (path / "status").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has just ended
-        uids = next(line for line in lines if line.startswith("Uid:")).split()[1:]
-        state = next(line for line in lines if line.startswith("State:")).split()[1]
-        if str(uid) in uids and state != "Z":
+        # The first line is a name that the process gives itself: any bytes, but that the kernel writes "\\n" for an
+        # end of line.
+        fields = dict(line.partition(b":\t")[::2] for line in status.split(b"\n")[1:])
+        if str(uid).encode() in fields[b"Uid"].split() and not fields[b"State"].startswith(b"Z"):
             found.append(int(path.name))
     return found
 
@@ -103,15 +119,18 @@ def main() -> None:
         supports_check_mode=True,
     )
     names = [user["name"] for user in module.params["users"]]
+    if others := of_others(module.params["users"]):
+        module.fail_json(msg=f"Nothing was changed: {'; '.join(others)}")
     closed = open_accounts(names, Path("/etc/shadow").read_text())
     for name in [] if module.check_mode else closed:
         # As role accounts does it, which comes later.
         module.run_command(["usermod", "--expiredate", "1", "--lock", name], check_rc=True)
     counts = {user["name"]: len(processes(int(user["uid"]))) for user in module.params["users"]}
     running = [user for user in module.params["users"] if counts[user["name"]]]
-    if running and not module.check_mode:
-        end(module.run_command, running, module.params["seconds"])
-        stubborn = [user["name"] for user in running if not kill(int(user["uid"]))]
+    if names and not module.check_mode:
+        # Of all of them: what was about to start was not counted.
+        end(module.run_command, module.params["users"], module.params["seconds"])
+        stubborn = [user["name"] for user in module.params["users"] if not kill(int(user["uid"]))]
         if stubborn:
             module.fail_json(msg=f"processes of {', '.join(stubborn)} do not end; `ps -u NAME` shows them")
     ended = {user["name"]: counts[user["name"]] for user in running}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -56,22 +57,39 @@ def test_what_is_at_the_new_place_is_never_touched(answer: Answer, home: Path, t
     assert (home / "a/b/c").exists()
 
 
-@pytest.mark.parametrize(("owner", "refused"), [(0, False), (2002, True)])
+@pytest.fixture
+def _elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing could be moved out of the home, as between file systems."""
+    rename = Path.rename
+
+    def across(path: Path, target: Path) -> Path:
+        if (home in path.parents or path == home) and Path(target).parent != home.parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", across)
+
+
+@pytest.mark.usefixtures("_elsewhere")
 def test_nothing_is_copied_into_a_directory_of_a_researchers(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, refused: bool
+    answer: Answer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    heirs = tmp_path / "heir"
+    heirs.mkdir()
     stat = Path.stat
 
-    def elsewhere(path: Path, **how: Any) -> os.stat_result:
-        found = stat(path, **how)
-        if path != tmp_path:
-            return found
-        fields = list(found)
-        fields[2], fields[4] = found.st_dev + 1, owner
-        return os.stat_result(fields)
+    def of_the_heir(path: Path, **how: Any) -> os.stat_result:
+        found = list(stat(path, **how))
+        if path == heirs:
+            found[4] = 2002
+        return os.stat_result(found)
 
-    monkeypatch.setattr(Path, "stat", elsewhere)
-    assert ("different file systems" in home_handed_over.reachable_by_others(home, tmp_path / "from-carol")) is refused
+    monkeypatch.setattr(Path, "stat", of_the_heir)
+    said = answer(home_handed_over, home=str(home), uid=OWN, to=str(heirs / "from-carol"), owner=OWN)
+    assert said["failed"]
+    assert "different file systems" in said["msg"]
+    assert list(heirs.iterdir()) == []
+    assert sorted(path.name for path in home.iterdir()) == ["a", "out"]
 
 
 def test_only_what_was_the_leavers_changes_hands(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,18 +112,8 @@ def run(command: list[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_between_file_systems_a_copy_is_compared_before_anything_is_removed(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rename = Path.rename
-
-    def across(path: Path, target: Path) -> Path:
-        if path == home:
-            raise OSError(18, "Invalid cross-device link")
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", across)
-
+@pytest.mark.usefixtures("_elsewhere")
+def test_between_file_systems_a_copy_is_compared_before_anything_is_removed(home: Path, tmp_path: Path) -> None:
     def damaging(command: list[str]) -> tuple[int, str, str]:
         ended = run(command)
         if "--dry-run" not in command:
@@ -120,6 +128,23 @@ def test_between_file_systems_a_copy_is_compared_before_anything_is_removed(
     home_handed_over.move(run, home, tmp_path / "archive")
     assert (tmp_path / "archive/a/b/c").read_text() == "data"
     assert not home.exists()
+
+
+@pytest.mark.usefixtures("_elsewhere")
+def test_a_run_that_was_stopped_after_the_copy_has_the_rest_removed(
+    answer: Answer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"home": str(home), "uid": OWN, "to": str(tmp_path / "archive/carol/home"), "owner": OWN}
+    with monkeypatch.context() as patch:
+        patch.setattr(home_handed_over.shutil, "rmtree", stopped)
+        assert "stopped" in answer(home_handed_over, **asked)["msg"]
+    assert not answer(home_handed_over, **asked)["changed"]
+    assert (tmp_path / "archive/carol/home/a/b/c").read_text() == "data"
+    assert list(home.parent.iterdir()) == []
+
+
+def stopped(_: Path) -> None:
+    raise OSError("stopped")
 
 
 class Cluster:
@@ -185,6 +210,17 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(answer: Answer, cluster: ty
     assert "on their way to dave" in answer(buckets_handed_over, **{**asked, "to": "zoe"})["msg"]
     assert answer(buckets_handed_over, **asked)["buckets"] == ["more"]
     assert json.loads((tmp_path / "carol.json").read_text())["buckets"] == []
+
+
+def test_a_bucket_that_is_somebody_elses_by_now_is_not_given(
+    answer: Answer, cluster: type[Cluster], tmp_path: Path
+) -> None:
+    asked = {"user": "carol", "to": "dave", "record": str(tmp_path / "carol.json")}
+    cluster.faults.append("no answer")
+    assert answer(buckets_handed_over, **asked)["failed"]
+    cluster.owners["more"] = "bob"
+    assert answer(buckets_handed_over, **asked)["buckets"] == []
+    assert cluster.owners["more"] == "bob"
 
 
 def test_an_archive_is_a_user_who_is_made_and_has_no_key(
@@ -253,9 +289,26 @@ def test_accounts_that_let_somebody_in_are_found() -> None:
     assert researchers_ended.open_accounts(["alice", "bob", "carol"], shadow) == ["alice"]
 
 
-def test_processes_of_a_uid_are_found() -> None:
-    assert os.getpid() in researchers_ended.processes(OWN)
-    assert os.getpid() not in researchers_ended.processes(OWN + 1)
+@pytest.mark.parametrize("name", [b"a\x1cState: Z", b"a\x1cUid: 7 7 7 7", b"\xff\xfe", b"a\nUid:\t7"])
+def test_processes_of_a_uid_are_found_whatever_they_call_themselves(name: bytes) -> None:
+    comm = Path("/proc/self/comm")
+    before = comm.read_bytes()
+    try:
+        comm.write_bytes(name)
+        assert os.getpid() in researchers_ended.processes(OWN)
+        assert os.getpid() not in researchers_ended.processes(OWN + 1)
+    finally:
+        comm.write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "uid", "says"), [("nobody", 0, "not 0"), ("carol", 0, "root's"), ("root", 9, "not 9")]
+)
+def test_nothing_ends_of_somebody_else(answer: Answer, name: str, uid: int, says: str) -> None:
+    said = answer(researchers_ended, users=[{"name": name, "uid": uid}])
+    assert said["failed"]
+    assert "Nothing was changed" in said["msg"]
+    assert says in said["msg"]
 
 
 def test_all_processes_end_and_those_that_they_start(answer: Answer) -> None:

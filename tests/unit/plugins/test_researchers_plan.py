@@ -83,6 +83,9 @@ def test_who_is_locked_is_let_in_by_nothing_and_loses_nothing(state: str) -> Non
     # Back again.
     assert commands(settled("alice", "bob"), None) == [["usermod", "--expiredate", "", "bob"]]
     assert commands(settled("alice", "bob"), {"bob": ""}) == [["usermod", "--expiredate", "", "bob"]]
+    shut = dataclasses.replace(settled("alice", "bob"), locked=frozenset({"bob"}))
+    assert commands(shut, {"bob": ""}) == [["usermod", "--expiredate", "", "--unlock", "bob"]]
+    assert commands(shut, None) == [["usermod", "--expiredate", "", "bob"]]
     assert not researchers.matches("a password", "!$y$j9T$locked")
 
 

@@ -90,9 +90,9 @@ class Cluster:
             case ("user", "info", "--uid", name):
                 return self.users[name]
         self.told.append(words)
-        if words[:2] != ("user", "create"):
+        if words[:2] not in (("user", "create"), ("key", "create")):
             return None
-        name = words[3]
+        name = words[3] if words[0] == "user" else words[2].partition("=")[2]
         return {"user_id": name, "keys": [{"user": name, "access_key": ACCESS, "secret_key": SECRET}]}
 
 
@@ -134,6 +134,8 @@ def test_buckets_and_limits_that_are_as_they_should_be_change_nothing(answer: An
     ("user", "told"),
     [
         ({"s3_gib_max": 4}, "quota set --quota-scope=user --uid=alice --max-size=4294967296 --max-objects=1000"),
+        # Ceph would keep 1181116006 bytes as so many whole KiB, and show another number than it was told.
+        ({"s3_gib_max": 1.1}, "quota set --quota-scope=user --uid=alice --max-size=1181116416 --max-objects=1000"),
         ({"s3_objects_max": 5}, "quota set --quota-scope=user --uid=alice --max-size=2147483648 --max-objects=5"),
         ({"s3_buckets_max": 3}, "user modify --uid=alice --max-buckets=3"),
     ],
@@ -159,3 +161,10 @@ def test_who_is_locked_keeps_keys_that_open_nothing_and_gets_them_back(
     said = answer(ceph_s3_users, users=[{"name": "alice"}], **LIMITS)
     assert cluster.told[1:] == [("user", "enable", "--uid=alice")]
     assert SECRET in said["credentials"]["alice"]
+
+
+def test_who_comes_back_after_handing_over_gets_a_new_key(answer: Answer, cluster: type[Cluster]) -> None:
+    cluster.users["alice"]["keys"] = []
+    assert answer(ceph_s3_users, check=True, users=[{"name": "alice"}], **LIMITS)["changed"]
+    assert cluster.told == []
+    assert SECRET in answer(ceph_s3_users, users=[{"name": "alice"}], **LIMITS)["credentials"]["alice"]
