@@ -28,6 +28,16 @@ class PlayRun:
     changed: Mapping[str, int]
     failed: Mapping[str, int]
 
+    @property
+    def changes(self) -> list[str]:
+        """What the run changed: the tasks, each with what it said of a machine."""
+        found, task = [], ""
+        for line in self.said.splitlines():
+            task = line.strip("* ") if line.startswith(("TASK", "RUNNING HANDLER")) else task
+            if line.startswith("changed:"):
+                found.append(f"{task}: {line}")
+        return found
+
 
 def ceph(*words: str) -> Any:
     """What the cluster answers to `ceph WORDS`."""

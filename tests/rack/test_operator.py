@@ -54,7 +54,7 @@ def test_the_whole_site_runs_by_an_account_with_sudo_and_changes_nothing(operato
     run = play("../site.yml", ansible_user=operator)
     assert run.status == 0, run.said[-3000:]
     assert run.failed == dict.fromkeys(MACHINES, 0)
-    assert run.changed == dict.fromkeys(MACHINES, 0)
+    assert run.changed == dict.fromkeys(MACHINES, 0), run.changes
     for machine in MACHINES:
         said = ask(machine, f"journalctl --identifier sudo --since '{since[machine]}' --no-pager --output cat")
         assert f"{operator} : " in said, f"nobody used sudo on {machine}"
@@ -71,4 +71,4 @@ def test_an_account_that_may_not_use_sudo_changes_nothing(operator: str) -> None
             ask(machine, f"mv {HOME}/kept {SUDOERS}")
     assert run.status != 0
     assert "sudo" in run.said
-    assert run.changed == dict.fromkeys(MACHINES, 0)
+    assert run.changed == dict.fromkeys(MACHINES, 0), run.changes
