@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -38,6 +39,20 @@ VIEWPORT = {"width": 1400, "height": 900}
 _PROMPTS = """
 () => [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell .jp-InputPrompt')]
     .map(prompt => prompt.textContent.trim())
+"""
+
+
+# As a page's own scripts ask: with the cookies, and with the token that tells the server that the page is its own.
+_FETCH = """
+async address => {
+    const token = (document.cookie.match(/\\b_xsrf=([^;]*)/) || ["", ""])[1]
+    try {
+        const answer = await fetch(address, {headers: {"X-XSRFToken": token}, redirect: "manual"})
+        return [answer.status, await answer.text()]
+    } catch (error) {
+        return [0, error.name]
+    }
+}
 """
 
 
@@ -206,11 +221,16 @@ class Researcher:
 
     def read(self, path: str) -> dict[str, Any]:
         """Return Jupyter's model of a saved file (notebooks parsed) as the server has it."""
-        answer = self.page.request.get(f"{self.own}/user/{self.user}/api/contents/{quote(path)}?content=1")
-        if not answer.ok:
-            raise BrowserError(f"{path}: the notebook server answered {answer.status} {answer.status_text}")
-        model: dict[str, Any] = answer.json()
+        status, text = self.fetch(f"/user/{self.user}/api/contents/{quote(path)}?content=1")
+        if status != 200:
+            raise BrowserError(f"{path}: the notebook server answered {status}: {text[:300]}")
+        model: dict[str, Any] = json.loads(text)
         return model
+
+    def fetch(self, address: str) -> tuple[int, str]:
+        """Return the status and the text that the window's page gets from an address; 0 where it may not ask."""
+        status, text = self.page.evaluate(_FETCH, address)
+        return int(status), str(text)
 
     def picture(self, target: Path, whole_notebook: bool = False) -> None:
         """Take a picture of the window; with ``whole_notebook``, of a window as tall as the open notebook."""

@@ -58,7 +58,7 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
     c.ConfigurableHTTPProxy.auth_token = _secret(credentials, "proxy-token")
 
     # Nothing that another site links to is done with a browser's cookies. Servers set theirs alike.
-    c.JupyterHub.tornado_settings = {"cookie_options": {"samesite": "Lax"}}
+    c.JupyterHub.tornado_settings = {"cookie_options": {"samesite": "Lax", "secure": True}}
     c.JupyterHub.token_expires_in_max_seconds = settings.token_days * DAY
 
     c.JupyterHub.authenticator_class = "appliance.hub.authenticator.FacilityAuthenticator"
