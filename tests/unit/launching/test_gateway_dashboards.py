@@ -8,30 +8,17 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from dask_gateway import GatewayCluster
-from running_gateway import RunningGateway, running_gateway
+from running_gateway import RunningGateway
 
 from appliance.launching.protocol import unit_name
 
 # The server ends the handshake. Whether its alert comes before the end of the connection is a matter of chance.
 REFUSED = (ssl.SSLError, ConnectionError)
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def cluster(running: RunningGateway) -> Iterator[GatewayCluster]:
-    with running.gateway("alice") as gateway, gateway.new_cluster(environment=running.environment) as made:
-        yield made
 
 
 def context(cluster: GatewayCluster) -> ssl.SSLContext:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,6 @@ from running_gateway import ADDRESSES, RunningGateway, running_gateway
 from waiting import until
 
 from appliance.launching.protocol import unit_name
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as made:
-        yield made
 
 
 def _hosts(cluster: GatewayCluster, wanted: int) -> list[str]:

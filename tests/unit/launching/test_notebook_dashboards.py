@@ -12,21 +12,9 @@ from pathlib import Path
 
 import pytest
 from dask_gateway import BasicAuth, Gateway, GatewayCluster
-from running_gateway import RunningGateway, running_gateway
+from running_gateway import RunningGateway
 
 from appliance.notebook.dashboards import Dashboards, NoDashboardError
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def cluster(running: RunningGateway) -> Iterator[GatewayCluster]:
-    with running.gateway("alice") as gateway, gateway.new_cluster(environment=running.environment) as made:
-        yield made
 
 
 @pytest.fixture
