@@ -6,7 +6,6 @@ systemd credentials: they are in no settings file, no environment and no command
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -94,9 +93,11 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
 def _operator_token(path: Path) -> str:
     """Return the operator's token, made on first use, in the hub's own directory where root alone reads it."""
     if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32))
+        # Whole or not at all: with an empty token, the operator's programs would be refused from then on.
+        draft = path.with_suffix(".new")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_hex(32), encoding="ascii")
+        draft.replace(path)
     return path.read_text(encoding="ascii").strip()
 
 
