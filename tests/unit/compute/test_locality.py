@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -90,12 +91,17 @@ def test_a_users_own_restriction_and_priority_stand() -> None:
             GATE.clear()
             slow = made.client.compute(StandIn("slow", 120, seconds=0.02).array().sum())
             await until(lambda: len(READS) == len(SIX))
-            urgent = made.client.compute(StandIn("urgent", 24, seconds=0.02).array().sum(), priority=10)
-            await until(lambda: urgent.key in made.scheduler.tasks)
+            waiting = len(made.scheduler.queued)
+            # Inline: no task has to end before these can be queued.
+            array = StandIn("urgent", 24, seconds=0.02).array(inline_array=True)
+            urgent = made.client.compute(array.sum(), priority=10)
+            await until(lambda: len(made.scheduler.queued) == waiting + 24)
             GATE.set()
             await urgent
-            before = sum(key.startswith("slow") for _, key, _ in READS)
-            assert before < 80, "the urgent tasks waited for the others"
+            for host in SIX:
+                order = "".join(key[0] for where, key, _ in READS if where == host)
+                # What the worker had been given comes first, and nothing comes between.
+                assert re.fullmatch("s{0,2}u*s*", order), "the urgent tasks waited for the others"
             await slow
             assert local_share() == 1.0
 
