@@ -17,6 +17,7 @@ import syslog
 import tempfile
 from pathlib import Path
 
+from appliance.launching.free_ports import take
 from appliance.launching.launcher_settings import LauncherSettings
 from appliance.launching.protocol import (
     REQUEST_BYTES_MAX,
@@ -34,13 +35,14 @@ from appliance.launching.protocol import (
     Stopped,
     parse_request,
 )
-from appliance.launching.unit import command, properties
+from appliance.launching.unit import command, ports_of, properties
 from appliance.researcher.account import NotAResearcherError, researcher_account
 from appliance.researcher.environment import keys_file
 from appliance.researcher.sandbox import as_lines
 
 SETTINGS = Path("/etc/appliance/launcher.json")
 HANDOVER = Path("/run/appliance-launcher")  # secrets on their way to systemd, root's alone
+LAST_PORT = HANDOVER / "last-port"  # the one that was given out last
 
 
 def main() -> int:
@@ -133,7 +135,8 @@ def _start(request: Start, account: pwd.struct_passwd, settings: LauncherSetting
             path.write_text(getattr(request, name))
         run = ["systemd-run", "--quiet", "--collect", f"--unit={request.unit}"]
         run += [f"--property={line}" for line in as_lines(properties(request, account, settings, secrets))]
-        _run([*run, "--", *command(request, settings)])
+        ports = take(ports_of(request), settings.address, settings.port_min, settings.port_max, LAST_PORT)
+        _run([*run, "--", *command(request, settings, ports)])
     finally:
         shutil.rmtree(handover)
     return Started(unit=request.unit)

@@ -11,6 +11,7 @@ from appliance.checked_json import (
     AbsolutePath,
     AbsolutePaths,
     Check,
+    Port,
     PositiveWhole,
     Text,
     Url,
@@ -32,6 +33,8 @@ class LauncherSettings:
     Attributes:
         host: the machine's name in the inventory.
         address: at which schedulers and workers listen.
+        port_min: the first of their ports.
+        port_max: the last.
         slice: the systemd slice of their units.
         users: the researchers.
         uid_min: the least uid of a researcher.
@@ -49,6 +52,8 @@ class LauncherSettings:
 
     host: Text
     address: Text
+    port_min: Port
+    port_max: Port
     slice: Text
     users: Names
     uid_min: PositiveWhole

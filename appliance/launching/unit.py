@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pwd
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from appliance.launching.launcher_settings import LauncherSettings
@@ -28,18 +28,29 @@ _OWN: Properties = {
 _TEMPORARY_PARTS = 4
 
 
-def command(request: Start, settings: LauncherSettings) -> list[str]:
-    """Return what the unit runs, from the environment that the user's notebook runs from too."""
+def ports_of(request: Start) -> int:
+    """Return at how many ports the unit listens: tasks and pages, a scheduler also for the gateway."""
+    return 3 if isinstance(request, StartScheduler) else 2
+
+
+def command(request: Start, settings: LauncherSettings, ports: Sequence[int]) -> list[str]:
+    """Return what the unit runs, from the environment that the user's notebook runs from too.
+
+    Args:
+        request: what is to be started.
+        settings: this host's.
+        ports: as many as `ports_of` says.
+    """
     address = settings.address
     python = f"{request.environment}/bin/python"
     # Its HTTP server answers who has the cluster's certificate, and nobody else.
-    dashboard = ["--dashboard-address", f"{address}:0", "--preload", "appliance.compute.owner_http"]
+    dashboard = ["--dashboard-address", f"{address}:{ports[1]}", "--preload", "appliance.compute.owner_http"]
     if isinstance(request, StartScheduler):
         return [
             *[python, "-m", "distributed.cli.dask_scheduler"],
-            *["--protocol", "tls", "--host", address, "--port", "0", *dashboard],
+            *["--protocol", "tls", "--host", address, "--port", str(ports[0]), *dashboard],
             *["--preload", "appliance.compute.scheduler_preload", "--preload", "dask_gateway.scheduler_preload"],
-            *["--dg-api-address", f"{address}:0"],
+            *["--dg-api-address", f"{address}:{ports[2]}"],
             *["--dg-heartbeat-period", str(request.heartbeat_period)],
             *["--dg-adaptive-period", str(request.adaptive_period)],
             *["--dg-idle-timeout", str(request.idle_timeout)],
@@ -49,7 +60,8 @@ def command(request: Start, settings: LauncherSettings) -> list[str]:
             *[python, "-m", "distributed.cli.dask_worker", request.scheduler_address],
             # The unit is what watches over the worker: a nanny in it would be a second process for the same.
             # Its pages cost a third of its start; /metrics stays.
-            *["--host", address, *dashboard, "--no-dashboard", "--name", request.worker, "--no-nanny"],
+            *["--host", address, "--worker-port", str(ports[0]), *dashboard, "--no-dashboard"],
+            *["--name", request.worker, "--no-nanny"],
             *["--nthreads", str(request.threads), "--memory-limit", str(request.memory)],
             *["--preload", "appliance.compute.worker_preload"],
             *["--local-directory", "/var/tmp", "--death-timeout", "60"],  # noqa: S108  (the unit's own)

@@ -19,6 +19,8 @@ def launcher_settings(folder: Path, **changes: Any) -> dict[str, Any]:
     return {
         "host": "store1",
         "address": "10.77.0.21",
+        "port_min": 20000,
+        "port_max": 24999,
         "slice": "compute.slice",
         "users": ["nobody", "root", "daemon"],
         "uid_min": NOBODY.pw_uid,

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from launching_examples import launcher_settings
 
+from appliance.launching.free_ports import take
 from appliance.launching.launcher_settings import LauncherSettings
 from appliance.launching.protocol import Answer, Running, Start, Started, Stop, Stopped, parse_request
-from appliance.launching.unit import command, properties
+from appliance.launching.unit import command, ports_of, properties
 
 
 def main() -> int:
@@ -60,7 +61,8 @@ def _start(request: Start, folder: Path, environment: str, address: str) -> None
     wanted = properties(request, pwd.getpwuid(os.getuid()), settings, {})
     given = dict(line.split("=", 1) for line in wanted["Environment"])
     given = {name: value.replace(f"/run/credentials/{request.unit}", str(unit)) for name, value in given.items()}
-    run = [part.replace("/var/tmp", str(unit)) for part in command(request, settings)]
+    ports = take(ports_of(request), address, settings.port_min, settings.port_max, folder / "last-port")
+    run = [part.replace("/var/tmp", str(unit)) for part in command(request, settings, ports)]
     assert run[0] == f"{environment}/bin/python"
     with (unit / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,11 +14,15 @@ import pytest
 from launching_examples import CLUSTER, NOBODY, SECRETS, WORKER, host, start_scheduler, start_worker
 
 import appliance
+from appliance.launching.free_ports import take
 from appliance.launching.launcher import RefusedError, check_start, check_user, handle
 from appliance.launching.launcher_settings import LauncherSettings
 from appliance.launching.protocol import Start, Status, Stop
-from appliance.launching.unit import command, properties
+from appliance.launching.unit import command, ports_of, properties
 from appliance.researcher.sandbox import SANDBOX, as_lines, temporary_files
+
+PORTS = (20000, 20001, 20002)
+OWN = "127.81.2.3"  # an address at which nobody else listens
 
 
 @pytest.fixture
@@ -104,9 +109,33 @@ def test_the_unit_is_the_users_and_limited(start: Start, settings: LauncherSetti
         f"Environment=DASK_GATEWAY_API_TOKEN=/run/credentials/{start.unit}/token",
     ):
         assert item in lines
-    run = command(start, settings)
+    run = command(start, settings, PORTS)
     assert run[0] == f"{environment}/bin/python"
     assert run[run.index("--host") + 1] == "10.77.0.21"
+
+
+def test_all_ports_of_a_unit_are_those_that_it_is_given(start: Start, settings: LauncherSettings) -> None:
+    """None is left to the kernel, whose ports no firewall lets in."""
+    run = command(start, settings, PORTS)
+    options = ("--port", "--worker-port", "--dashboard-address", "--dg-api-address")
+    given = [run[run.index(option) + 1].rpartition(":")[2] for option in options if option in run]
+    assert given == [str(port) for port in PORTS[: ports_of(start)]]
+
+
+def test_ports_are_given_out_in_turn_and_those_that_are_taken_passed_over(tmp_path: Path) -> None:
+    with socket.create_server((OWN, 0)) as own:
+        port = own.getsockname()[1]
+        last = tmp_path / "last-port"
+        rounds = [take(2, OWN, port - 3, port + 2, last) for _ in range(3)]
+    assert [port for given in rounds[:2] for port in given] == [port - 3, port - 2, port - 1, port + 1]
+    assert rounds[2] == [port + 2, port - 3]
+
+
+def test_too_few_free_ports_are_said_with_their_range(tmp_path: Path) -> None:
+    with socket.create_server((OWN, 0)) as own:
+        port = own.getsockname()[1]
+        with pytest.raises(RuntimeError, match=f"fewer than 1 of the ports {port} to {port} are free at {OWN}"):
+            take(1, OWN, port, port, tmp_path / "last-port")
 
 
 def test_a_unit_has_all_of_the_common_sandbox(start: Start, settings: LauncherSettings) -> None:
@@ -124,7 +153,7 @@ def test_the_unit_is_named_by_the_request(environment: str) -> None:
 
 
 def test_no_secret_is_on_a_command_line_or_in_the_environment(start: Start, settings: LauncherSettings) -> None:
-    assert "canary" not in json.dumps([unit_of(start, settings), command(start, settings)])
+    assert "canary" not in json.dumps([unit_of(start, settings), command(start, settings, PORTS)])
 
 
 def test_the_launcher_needs_the_standard_library_only() -> None:
