@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from appliance.preflight import agreement, limits, live, ports, static
+from appliance.preflight import agreement, limits, live, networks, ports, static
 from appliance.preflight.facility import Facility
 from appliance.preflight.fault import Fault
 
 Check = Callable[[Facility], Iterator[Fault]]
 
-CHECKS: tuple[Check, ...] = (*static.CHECKS, *ports.CHECKS, *agreement.CHECKS, *limits.CHECKS, *live.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *static.CHECKS,
+    *ports.CHECKS,
+    *networks.CHECKS,
+    *agreement.CHECKS,
+    *limits.CHECKS,
+    *live.CHECKS,
+)
 
 
 def judge(facility: Facility) -> list[Fault]:

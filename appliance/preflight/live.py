@@ -8,6 +8,7 @@ from typing import Any
 
 from appliance.preflight.facility import Facility
 from appliance.preflight.fault import Fault
+from appliance.preflight.ports import span
 
 Facts = Mapping[str, Any]
 MIB = 2**20
@@ -140,12 +141,15 @@ def ports(facility: Facility) -> Iterator[Fault]:
     """The ports of the facility are free, or its own units listen there."""
     live = answering(facility)
     for listener in facility.catalogue.listeners:
-        for host in facility.members(listener.group):
-            port = facility.value(host, listener.variable)
-            for holder in live.get(host, {}).get("ports", {}).get(str(port), []):
+        # Where researchers' processes listen, what is taken is passed over as they start.
+        for host in facility.members(listener.group) if not listener.unprivileged else ():
+            held = live.get(host, {}).get("ports", {})
+            wanted = span(facility, host, listener)
+            taken = [(port, holder) for port, holders in held.items() if int(port) in wanted for holder in holders]
+            for port, holder in taken:
                 if not holder.startswith(listener.units):
                     fix = f"stop {holder} on the machine, or choose another port for {listener.what}"
-                    yield Fault(listener.variable, f"{port}, taken by {holder}", fix, host)
+                    yield Fault(listener.name, f"{port}, taken by {holder}", fix, host)
 
 
 def depot(facility: Facility) -> Iterator[Fault]:

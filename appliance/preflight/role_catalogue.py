@@ -38,16 +38,27 @@ class Option:
 
 @dataclasses.dataclass(frozen=True)
 class Listener:
-    """A port of one group's machines.
+    """A port, or a range of them, of one group's machines.
 
-    ``what`` says in words what listens there, ``variable`` holds the port, ``units`` are the beginnings of the names
-    of the systemd units that may hold it.
+    ``what`` says in words what listens there. ``variable`` holds the port, or the first of those up to ``last``; where
+    no variable does, ``port`` is the port itself. ``sources`` are who connects, ``units`` the beginnings of the names
+    of the systemd units that may hold it. An ``unprivileged`` one may be held by a researcher's process.
     """
 
     what: str
     group: str
     variable: str
     units: tuple[str, ...]
+    last: str = ""
+    port: int = 0
+    protocol: str = "tcp"
+    sources: tuple[str, ...] = ()
+    unprivileged: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a fault calls it: its variable, or the port that is always the same."""
+        return self.variable or f"port {self.port}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +190,17 @@ def _dependencies(meta: Any) -> frozenset[str]:
 
 
 def _listener(entry: Any) -> Listener:
-    return Listener(str(entry["what"]), str(entry["group"]), str(entry["variable"]), tuple(entry["units"]))
+    return Listener(
+        what=str(entry["what"]),
+        group=str(entry["group"]),
+        variable=str(entry.get("variable", "")),
+        units=tuple(entry["units"]),
+        last=str(entry.get("last", "")),
+        port=int(entry.get("port", 0)),
+        protocol=str(entry["protocol"]),
+        sources=tuple(entry["from"]),
+        unprivileged=bool(entry.get("unprivileged", False)),
+    )
 
 
 def _options(specs: Any) -> dict[str, Option]:

@@ -8,7 +8,7 @@ FILES = {
     "site.yml": "- import_playbook: playbooks/all.yml\n",
     "playbooks/all.yml": """
 - hosts: all
-  roles: [accounts]
+  roles: [accounts, firewall]
 - hosts: ceph_osd:ceph_rgw
   roles:
     - role: ceph_osd
@@ -73,6 +73,29 @@ argument_specs:
 """,
 }
 FILES |= {
+    "roles/firewall/meta/argument_specs.yml": """
+argument_specs:
+  main:
+    options:
+      firewall_users_networks: {type: list, default: [], description: Whose the hub is.}
+      firewall_operators_networks: {type: list, default: [], description: Who uses ssh.}
+      firewall_monitoring_networks: {type: list, default: [], description: Who watches.}
+      firewall_machines_networks: {type: list, default: [], description: Further addresses.}
+      firewall_researchers_networks: {type: list, default: [], description: Where else researchers connect to.}
+      firewall_resolvers: {type: list, default: [], description: Name servers.}
+      firewall_site_listeners: {type: list, default: [], description: Others.}
+      firewall_trial_seconds: {type: int, default: 60, description: How long a trial lasts.}
+""",
+    "roles/firewall/defaults/main.yml": """
+firewall_users_networks: [0.0.0.0/0, "::/0"]
+firewall_operators_networks: [0.0.0.0/0, "::/0"]
+firewall_monitoring_networks: []
+firewall_machines_networks: []
+firewall_researchers_networks: []
+firewall_resolvers: []
+firewall_site_listeners: []
+firewall_trial_seconds: 60
+""",
     "roles/accounts/meta/main.yml": "dependencies: [site_facts]\n",
     "roles/jupyterhub/meta/main.yml": "dependencies:\n  - role: site_facts\n",
     "roles/site_facts/meta/argument_specs.yml": """
@@ -82,6 +105,10 @@ argument_specs:
       jupyterhub_public_port: {type: int, default: 8000, description: Port.}
       jupyterhub_hub_port: {type: int, default: 8081, description: Port.}
       s3_endpoint_port: {type: int, default: 7481, description: Port.}
+      ceph_osd_port_min: {type: int, default: 6800, description: Port.}
+      ceph_osd_port_max: {type: int, default: 7299, description: Port.}
+      compute_node_port_min: {type: int, default: 20000, description: Port.}
+      compute_node_port_max: {type: int, default: 24999, description: Port.}
       accounts_uid_min: {type: int, default: 2000, description: Lowest uid.}
       accounts_uid_max: {type: int, default: 59999, description: Highest uid.}
 """,
@@ -89,14 +116,39 @@ argument_specs:
 jupyterhub_public_port: 8000
 jupyterhub_hub_port: 8081
 s3_endpoint_port: 7481
+ceph_osd_port_min: 6800
+ceph_osd_port_max: 7299
+compute_node_port_min: 20000
+compute_node_port_max: 24999
 accounts_uid_min: 2000
 accounts_uid_max: 59999
 """,
     "roles/site_facts/vars/main.yml": """
 __site_facts_listeners:
-  - {variable: jupyterhub_public_port, what: JupyterHub, group: jupyterhub, units: [jupyterhub-proxy]}
-  - {variable: jupyterhub_hub_port, what: the inner listener, group: jupyterhub, units: [jupyterhub]}
-  - {variable: s3_endpoint_port, what: the S3 endpoint, group: all, units: [haproxy]}
+  - variable: jupyterhub_public_port
+    what: JupyterHub
+    group: jupyterhub
+    protocol: tcp
+    from: [users]
+    units: [jupyterhub-proxy]
+  - {variable: jupyterhub_hub_port, what: inner, group: jupyterhub, protocol: tcp, from: [], units: [jupyterhub]}
+  - {variable: s3_endpoint_port, what: the S3 endpoint, group: all, protocol: tcp, from: [], units: [haproxy]}
+  - {port: 3300, what: monitors, group: ceph_mon, protocol: tcp, from: [all], units: [ceph-mon@]}
+  - variable: ceph_osd_port_min
+    last: ceph_osd_port_max
+    what: OSDs
+    group: ceph_osd
+    protocol: tcp
+    from: [all]
+    units: [ceph-osd@]
+  - variable: compute_node_port_min
+    last: compute_node_port_max
+    what: workers
+    group: compute_node
+    protocol: tcp
+    from: [compute_node]
+    unprivileged: true
+    units: [dask-]
 """,
 }
 for _role in ("ceph_mon", "ceph_mgr", "ceph_rgw", "compute_node", "placement", "gateway", "builder"):
