@@ -1,9 +1,9 @@
 """What the roles and playbooks say about their variables, read from the files that define them.
 
 No second list is kept: which variables a role needs is in its ``meta/argument_specs.yml``, its defaults are in
-``defaults/main.yml``, the roles that it depends on are in ``meta/main.yml``, what listens on which port is in
-``__ROLE_listeners`` of its ``vars/main.yml``, and which machines it runs on is in the playbooks that ``site.yml``
-imports.
+``defaults/main.yml``, the roles that it depends on are in ``meta/main.yml`` and in tasks that include one, what listens
+on which port is in ``__ROLE_listeners`` of its ``vars/main.yml``, and which machines it runs on is in the playbooks
+that ``site.yml`` imports.
 """
 
 from __future__ import annotations
@@ -143,8 +143,10 @@ class RoleCatalogue:
             inner = _load(role / "vars/main.yml") or {}
             listeners += [_listener(entry) for entry in inner.get(f"__{role.name}_listeners", [])]
             references[role.name] = {target: name for name, value in own.items() for target in _referred(value)}
-            for tasks in sorted(role.glob("tasks/*.yml")):
-                provided.update(_set_facts(_load(tasks)))
+            for task in (task for file in sorted(role.glob("tasks/*.yml")) for task in _each(_load(file))):
+                included = _included(task)
+                dependencies[role.name] |= included
+                provided.update(_set_facts(task), task.get("vars", {}) if included else ())
         plays: list[Play] = []
         for entry in _load(root / "site.yml", required=True):
             for play in _load(root / str(entry.get("import_playbook", "")), required=True):
@@ -226,10 +228,22 @@ def _referred(value: object) -> Iterator[str]:
         yield found[1]
 
 
-def _set_facts(tasks: Any) -> Iterator[str]:
-    """Yield the names that a task file sets as facts, blocks included."""
+def _each(tasks: Any) -> Iterator[dict[str, Any]]:
+    """Yield the tasks of a file, those of its blocks included."""
     for task in tasks or []:
-        for key in ("set_fact", "ansible.builtin.set_fact"):
-            yield from task.get(key, {})
+        yield task
         for key in ("block", "rescue", "always"):
-            yield from _set_facts(task.get(key))
+            yield from _each(task.get(key))
+
+
+def _set_facts(task: dict[str, Any]) -> Iterator[str]:
+    """Yield the names that a task sets as facts."""
+    for key in ("set_fact", "ansible.builtin.set_fact"):
+        yield from task.get(key, {})
+
+
+def _included(task: dict[str, Any]) -> frozenset[str]:
+    """Return the role whose tasks a task runs."""
+    words = ("include_role", "import_role")
+    named = [task[key] for word in words for key in (word, f"ansible.builtin.{word}") if key in task]
+    return frozenset(str(entry["name"]) for entry in named)
