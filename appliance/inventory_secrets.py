@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import os
 import struct
 import tempfile
@@ -20,6 +21,19 @@ SECRETS_FILE = Path("group_vars/all/secrets.yml")
 # Ceph's number for keys of AES256KRB5, the cipher of release 20.2.4 that closes CVE-2025-30156, and their length.
 CEPHX_KEY_TYPE = 2
 CEPHX_KEY_BYTES = 32
+AUTHORITY_KEY, AUTHORITY_CERTIFICATE = "certificates_ca_key", "certificates_ca_certificate"
+AUTHORITY_DAYS = 3650
+KEY_USAGES = [
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+]
 
 
 class SecretsError(Exception):
@@ -36,6 +50,39 @@ def password() -> str:
     """A new password that a person can type: four groups of five characters, 100 bits."""
     alphabet = "abcdefghijkmnpqrstuvwxyz23456789"
     return "-".join("".join(choice(alphabet) for _ in range(5)) for _ in range(4))
+
+
+def authority() -> tuple[str, str]:
+    """A new authority for the facility's certificates: its key and its certificate, PEM.
+
+    The key is of the curve P-256, which all browsers take. No authority below it is valid.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    # A number in the name, so that a browser that knows several facilities can tell them apart.
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"Cluster appliance authority {token_hex(4)}")])
+    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    usage = dict.fromkeys(KEY_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(days=AUTHORITY_DAYS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return plain.decode(), certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def completed(present: Mapping[str, Any], users: Iterable[str]) -> dict[str, Any]:
@@ -55,6 +102,8 @@ def completed(present: Mapping[str, Any], users: Iterable[str]) -> dict[str, Any
     }
     for name, make in makers.items():
         full.setdefault(name, make())
+    if not full.keys() >= {AUTHORITY_KEY, AUTHORITY_CERTIFICATE}:
+        full[AUTHORITY_KEY], full[AUTHORITY_CERTIFICATE] = authority()
     passwords = dict(full.get("accounts_passwords") or {})
     for user in users:
         passwords.setdefault(user, password())
