@@ -81,6 +81,7 @@ _PORT = whole(1, f"give a port from 1 to {LARGEST_PORT}", LARGEST_PORT)
 _PATH = matching(r"/.*", "give a path from the root")
 
 Text = Annotated[str, Check(is_text, "give a text of one line that is not empty")]
+Flag = Annotated[bool, Check(lambda value: isinstance(value, bool), "give true or false")]
 Port = Annotated[int, _PORT]
 AbsolutePath = Annotated[str, _PATH]
 AbsolutePaths = Annotated[tuple[str, ...], list_of(_PATH, "give a list of paths from the root")]

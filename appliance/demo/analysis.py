@@ -59,8 +59,8 @@ def analyse(
     # Neither an older notebook nor older results may stand in for this run's.
     facility.run("head1", "rm", "-rf", f"/home/{user}/examples", f"/home/{user}/results")
     with CardWatch(facility.cards) as watch:
-        researcher = Researcher(browser, facility.hub, user)
-        progress(f"logging in as {user} at {facility.hub}")
+        researcher = Researcher(browser, facility.front, user)
+        progress(f"logging in as {user} at {facility.front.url}")
         researcher.log_in(facility.password(user), picture=out / "login.png")
         researcher.stop_server()
         progress("starting a notebook server")

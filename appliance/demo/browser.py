@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 import re
 import shutil
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +19,8 @@ from urllib.parse import quote, urlsplit
 
 from playwright.sync_api import Browser, Page, Response, sync_playwright
 from playwright.sync_api import TimeoutError as BrowserTimeout
+
+from appliance.hub_front import Front
 
 # Debian's chromium as root, with nothing that asks the internet (there is none).
 CHROMIUM_FLAGS = (
@@ -36,6 +42,20 @@ _PROMPTS = """
 """
 
 
+# As a page's own scripts ask: with the cookies, and with the token that tells the server that the page is its own.
+_FETCH = """
+async address => {
+    const token = (document.cookie.match(/\\b_xsrf=([^;]*)/) || ["", ""])[1]
+    try {
+        const answer = await fetch(address, {headers: {"X-XSRFToken": token}, redirect: "manual"})
+        return [answer.status, await answer.text()]
+    } catch (error) {
+        return [0, error.name]
+    }
+}
+"""
+
+
 class BrowserError(RuntimeError):
     """What the researcher wanted did not happen; the message says what the page showed instead."""
 
@@ -49,25 +69,48 @@ class Spawn:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Run Chromium with a new profile; raises `BrowserError` where it is not installed."""
-    program = shutil.which("chromium")
-    if program is None:
-        raise BrowserError("chromium: not found on this machine. `make setup` installs it.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
+def chromium(front: Front) -> Iterator[Browser]:
+    """Run Chromium with a new profile in which ``front`` is known: where its names lead, and its authority.
+
+    Raises `BrowserError` where Chromium, or what tells it of an authority, is not installed.
+    """
+    program, certutil = shutil.which("chromium"), shutil.which("certutil")
+    if program is None or certutil is None:
+        raise BrowserError("chromium, certutil: not found on this machine. `make setup` installs them.")
+    with tempfile.TemporaryDirectory(prefix="browser-") as home, sync_playwright() as playwright:
+        _trust(certutil, Path(home), front.authority)
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            args=[*CHROMIUM_FLAGS, f"--host-resolver-rules={resolver_rules(front)}"],
+            env={**os.environ, "HOME": home},
+        )
         try:
             yield browser
         finally:
             browser.close()
 
 
+def resolver_rules(front: Front) -> str:
+    """Return what tells Chromium where the hub's name leads, and all names below it."""
+    name = urlsplit(front.url).hostname
+    return f"MAP {name} {front.address}, MAP *.{name} {front.address}"
+
+
+def _trust(certutil: str, home: Path, authority: str) -> None:
+    """Let browsers with this home trust an authority's certificates, as a person does in the settings."""
+    database = home / ".pki/nssdb"
+    database.mkdir(parents=True)
+    for words in (["-N", "--empty-password"], ["-A", "-n", "facility", "-t", "C,,"]):
+        command = [certutil, "-d", f"sql:{database}", *words]
+        subprocess.run(command, input=authority, check=True, capture_output=True, text=True)
+
+
 class Researcher:
     """One researcher at one browser window of their own."""
 
-    def __init__(self, browser: Browser, hub: str, user: str) -> None:
-        """``hub`` is the hub's address without a path, such as ``http://HEAD:PORT``."""
-        self.hub = hub.rstrip("/")
+    def __init__(self, browser: Browser, front: Front, user: str) -> None:
+        """``front`` is what the browser was started with."""
+        self.hub, self.own = front.url, front.of(user)
         self.user = user
         self.context = browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
         self.page: Page = self.context.new_page()
@@ -123,7 +166,7 @@ class Researcher:
 
     def open_notebook(self, path: str) -> None:
         """Open ``path`` (from the home) in JupyterLab and wait until its kernel is ready."""
-        self.page.goto(f"{self.hub}/user/{self.user}/lab/tree/{quote(path)}?reset")
+        self.page.goto(f"{self.own}/user/{self.user}/lab/tree/{quote(path)}?reset")
         try:
             self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=60_000)
             # The status bar is the one place that tells a kernel that idles from a kernel that is yet to come.
@@ -178,11 +221,16 @@ class Researcher:
 
     def read(self, path: str) -> dict[str, Any]:
         """Return Jupyter's model of a saved file (notebooks parsed) as the server has it."""
-        answer = self.page.request.get(f"{self.hub}/user/{self.user}/api/contents/{quote(path)}?content=1")
-        if not answer.ok:
-            raise BrowserError(f"{path}: the notebook server answered {answer.status} {answer.status_text}")
-        model: dict[str, Any] = answer.json()
+        status, text = self.fetch(f"/user/{self.user}/api/contents/{quote(path)}?content=1")
+        if status != 200:
+            raise BrowserError(f"{path}: the notebook server answered {status}: {text[:300]}")
+        model: dict[str, Any] = json.loads(text)
         return model
+
+    def fetch(self, address: str) -> tuple[int, str]:
+        """Return the status and the text that the window's page gets from an address; 0 where it may not ask."""
+        status, text = self.page.evaluate(_FETCH, address)
+        return int(status), str(text)
 
     def picture(self, target: Path, whole_notebook: bool = False) -> None:
         """Take a picture of the window; with ``whole_notebook``, of a window as tall as the open notebook."""

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from appliance.demo import site
 from appliance.demo.analysis import SST_FILE, Analysis, analyse
-from appliance.demo.browser import BrowserError, chromium
+from appliance.demo.browser import BrowserError, chromium, resolver_rules
 from appliance.demo.data import make_sst
 from appliance.demo.facility import PROJECT, Facility, FacilityError
 from appliance.demo.reference import ComparisonError
@@ -72,7 +72,7 @@ def run(name: str, user: str, out: Path, data: Path | None) -> None:
         _appliance(facility, out, "secrets", str(facility.inventory))
     first = _site(facility, out, "site.yml")
     second = _site(facility, out, "site.yml again")
-    with _step("analysis") as say, chromium() as browser:
+    with _step("analysis") as say, chromium(facility.front) as browser:
         analysis = analyse(browser, facility, user, files, out, say)
     report = _report(new_rack, first, second, analysis, files)
     report.write(out / "report.json")
@@ -89,8 +89,9 @@ def run(name: str, user: str, out: Path, data: Path | None) -> None:
 @_DATA
 def analysis(name: str, user: str, out: Path, data: Path | None) -> None:
     """Only the analysis in a browser, on a facility that stands."""
-    with _step("analysis") as say, chromium() as browser:
-        found = analyse(browser, Facility(name), user, _files(data, out), out, say)
+    facility = Facility(name)
+    with _step("analysis") as say, chromium(facility.front) as browser:
+        found = analyse(browser, facility, user, _files(data, out), out, say)
     table = Table(show_header=False)
     for field, value in (vars(found) | {"wire_bytes_per_byte_read": found.wire_bytes_per_byte_read}).items():
         table.add_row(field, str(value))
@@ -169,7 +170,14 @@ def _farewell(facility: Facility, user: str, out: Path) -> None:
     view = shlex.join(
         ["ansible-vault", "view", "--vault-password-file", str(facility.vault_password), str(facility.secrets)]
     )
-    click.echo(f"\nThe facility is up: {facility.hub}")
+    front = facility.front
+    (out / "authority.pem").write_text(front.authority)
+    click.echo(f"\nThe facility is up: {front.url}")
+    click.echo(
+        f"No DNS knows it, so tell a browser on this host: chromium --host-resolver-rules='{resolver_rules(front)}'. "
+        f"It warns, since it does not know who signed the certificate, until {out / 'authority.pem'} is imported among "
+        "its certificate authorities."
+    )
     click.echo(f"Log in as {user}; the password stands under accounts_passwords in: {view}")
     click.echo(
         f"Pictures and figures are in {out}. `appliance rack --name {facility.rack_name} down` removes the rack."

@@ -19,6 +19,7 @@ import jinja2
 import yaml  # type: ignore[import-untyped]
 
 from appliance import inventory_secrets
+from appliance.hub_front import Front
 from appliance.rack import lifecycle
 from appliance.rack.model import Rack, existing
 
@@ -47,10 +48,14 @@ class Facility:
         """The rack's machines; raises `appliance.rack.model.RackError` where there is no such rack."""
         return existing(self.rack_name)
 
-    @property
-    def hub(self) -> str:
-        """The address that researchers type."""
-        return f"http://{self.rack.machine('head1').address}:{self.facts['jupyterhub_public_port']}"
+    @cached_property
+    def front(self) -> Front:
+        """Where researchers reach the hub."""
+        facts = self.facts
+        authority = self._secrets()["certificates_ca_certificate"]
+        return Front(
+            facts["jupyterhub_url"], self.rack.machine("head1").address, authority, facts["jupyterhub_subdomains"]
+        )
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -63,6 +68,7 @@ class Facility:
         told = json.loads(done.stdout)
         defaults = yaml.safe_load((PROJECT / "roles/site_facts/defaults/main.yml").read_text(encoding="utf-8"))
         facts = {name: told.get(name, value) for name, value in defaults.items()}
+        facts["jupyterhub_name"] = told["jupyterhub_name"]  # the one that has no default
         return {name: _evaluated(value, facts) for name, value in facts.items()}
 
     @property
@@ -94,14 +100,16 @@ class Facility:
 
     def password(self, user: str) -> str:
         """Return a researcher's password from the vault; raises `FacilityError` where it holds none."""
-        try:
-            known = inventory_secrets.read(self.secrets, self.vault_password.read_text(encoding="ascii").strip())
-        except (OSError, inventory_secrets.SecretsError) as error:
-            raise FacilityError(f"{error}; `appliance secrets {self.inventory}` makes what is missing") from error
-        passwords: dict[str, str] = known.get("accounts_passwords", {})
+        passwords: dict[str, str] = self._secrets().get("accounts_passwords", {})
         if user not in passwords:
             raise FacilityError(f"{self.secrets}: accounts_passwords has no {user!r}, only {sorted(passwords)}")
         return passwords[user]
+
+    def _secrets(self) -> dict[str, Any]:
+        try:
+            return inventory_secrets.read(self.secrets, self.vault_password.read_text(encoding="ascii").strip())
+        except (OSError, inventory_secrets.SecretsError) as error:
+            raise FacilityError(f"{error}; `appliance secrets {self.inventory}` makes what is missing") from error
 
     def run(self, machine: str, *command: str, given: bytes | None = None) -> bytes:
         """Run a command on a machine as root and return what it says; raises `FacilityError` with its error."""

@@ -36,7 +36,13 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
     Raises:
         OSError: a credential is missing.
     """
-    c.JupyterHub.bind_url = f"http://:{settings.public_port}"
+    c.JupyterHub.bind_url = f"http://127.0.0.1:{settings.proxy_port}"
+    # Cookies are sent over TLS alone, since this is what browsers see; the front tells who they are.
+    c.JupyterHub.public_url = f"{settings.public_url}/"
+    c.JupyterHub.trusted_downstream_ips = ["127.0.0.1"]
+    if settings.subdomains:
+        c.JupyterHub.subdomain_host = settings.public_url
+        c.JupyterHub.cookie_host_prefix_enabled = True
     c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{settings.hub_port}"
     c.JupyterHub.db_url = f"sqlite:///{state}/jupyterhub.sqlite"
     c.JupyterHub.cookie_secret = bytes.fromhex(_secret(credentials, "cookie-secret"))
@@ -51,7 +57,7 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
     c.ConfigurableHTTPProxy.auth_token = _secret(credentials, "proxy-token")
 
     # Nothing that another site links to is done with a browser's cookies. Servers set theirs alike.
-    c.JupyterHub.tornado_settings = {"cookie_options": {"samesite": "Lax"}}
+    c.JupyterHub.tornado_settings = {"cookie_options": {"samesite": "Lax", "secure": True}}
     c.JupyterHub.token_expires_in_max_seconds = settings.token_days * DAY
 
     c.JupyterHub.authenticator_class = "appliance.hub.authenticator.FacilityAuthenticator"

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from appliance.checked_json import (
     AbsolutePath,
+    Flag,
     Port,
     PositiveNumber,
     PositiveWhole,
@@ -34,7 +35,9 @@ class HubSettings:
         researchers_group: whose members may log in.
         uid_min: the least uid of a researcher.
         uid_max: the greatest.
-        public_port: where browsers come to.
+        public_url: where browsers find the hub.
+        subdomains: whether each server has a name of its own below the hub's.
+        proxy_port: where the proxy waits for what browsers ask, on loopback.
         hub_port: where the hub listens, on loopback.
         proxy_api_port: where its proxy is told of servers, on loopback.
         memory_limit: the most that a server may use: bytes, with one of the suffixes K, M, G, T (powers of 1024).
@@ -58,7 +61,9 @@ class HubSettings:
     researchers_group: GroupName
     uid_min: PositiveWhole
     uid_max: PositiveWhole
-    public_port: Port
+    public_url: Url
+    subdomains: Flag
+    proxy_port: Port
     hub_port: Port
     proxy_api_port: Port
     memory_limit: Memory
@@ -85,8 +90,8 @@ class HubSettings:
     def faults(self) -> list[str]:
         """Return what is wrong between the settings, one line each."""
         found = []
-        if len({self.public_port, self.hub_port, self.proxy_api_port}) < 3:
-            found.append("public_port, hub_port, proxy_api_port: two of them are the same port; each listens by itself")
+        if len({self.proxy_port, self.hub_port, self.proxy_api_port}) < 3:
+            found.append("proxy_port, hub_port, proxy_api_port: two of them are the same port; each listens by itself")
         if self.log_in_tries > min(self.log_in_tries_of_name, self.log_in_tries_from_address):
             found.append(
                 f"log_in_tries: {self.log_in_tries} of one name from one address can never be reached; give at most "

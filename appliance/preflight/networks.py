@@ -1,4 +1,4 @@
-"""Checks of the networks and listeners that the firewall is told of."""
+"""Checks of names, networks and listeners: of what the DNS and the firewall are to know."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from appliance.preflight.facility import Facility, whole_number
 from appliance.preflight.fault import Fault
+from appliance.preflight.static import HOST_NAME
 
 NETWORKS = (
     "firewall_users_networks",
@@ -23,6 +24,21 @@ LISTENER = {"port", "protocol", "from"}
 LEAST_TRIAL_SECONDS = 20
 # Options of Ceph that give daemons further addresses.
 CEPH_NETWORKS = ("cluster_network", "public_network")
+
+
+# The longest name of DNS (RFC 1035), without what a researcher's name and its dot take.
+LONGEST_NAME = 253 - 33
+
+
+def hub_name(facility: Facility) -> Iterator[Fault]:
+    """The hub has a name of DNS, which no address is: names of researchers' servers stand below it."""
+    variable = "jupyterhub_name"
+    for host in facility.members("jupyterhub"):
+        name = str(facility.value(host, variable, "hub.example"))  # a missing one is reported as such
+        labels = name.split(".")
+        sound = len(name) <= LONGEST_NAME and all(map(HOST_NAME.fullmatch, labels)) and not labels[-1].isdigit()
+        if not sound or len(labels) == 1:
+            yield Fault(variable, name, "give a name of the site's DNS in lower case, such as hub.example.org", host)
 
 
 def networks(facility: Facility) -> Iterator[Fault]:
@@ -117,4 +133,4 @@ def _network(variable: str, text: object, host: str) -> Iterator[Fault]:
         yield Fault(variable, text, f"write {network}, or the address alone", host)
 
 
-CHECKS = (networks, site_listeners, trial, ceph_networks)
+CHECKS = (hub_name, networks, site_listeners, trial, ceph_networks)

@@ -21,6 +21,7 @@ from appliance.checked_json import (
     AbsolutePath,
     Check,
     FaultyError,
+    Flag,
     PositiveWhole,
     Text,
     Url,
@@ -28,6 +29,7 @@ from appliance.checked_json import (
     parse,
     read_object,
 )
+from appliance.hub_front import Front
 from appliance.researcher.account import researcher_account
 from appliance.researcher.environment import (
     Addresses,
@@ -41,6 +43,11 @@ from appliance.researcher.slices import slice_of
 from appliance.verify.hub import HubSession
 from appliance.verify.report import Report
 
+Certificates = Annotated[
+    str, Check(lambda value: isinstance(value, str) and "BEGIN CERTIFICATE" in value, "give certificates, PEM")
+]
+# A certificate that ends sooner is told of.
+LEAST_DAYS = 30
 Password = Annotated[str, Check(is_text, "give the researcher's password", secret=True)]
 
 
@@ -53,7 +60,9 @@ class Settings:
         password: the researcher's.
         uid_min: the least uid of a researcher.
         uid_max: the greatest.
-        hub_url: the hub, without a path.
+        hub_url: the hub as browsers find it, without a path.
+        hub_authorities: certificates that the hub's may go back to, PEM.
+        hub_subdomains: whether each server has a name of its own.
         gateway_url: the gateway of Dask clusters, without a path.
         gateway_proxy_address: the gateway's proxy to the schedulers.
         placement_url: the placement service.
@@ -68,6 +77,8 @@ class Settings:
     uid_min: PositiveWhole
     uid_max: PositiveWhole
     hub_url: Url
+    hub_authorities: Certificates
+    hub_subdomains: Flag
     gateway_url: Url
     gateway_proxy_address: Url
     placement_url: Url
@@ -80,9 +91,16 @@ class Settings:
 def check(settings: Settings) -> Report:
     """Make all checks and return their report."""
     report = Report()
-    hub = HubSession(settings.hub_url, settings.user)
-    with report.check("JupyterHub answers") as answers:
-        answers.detail = f"ok, version {hub.version()}"
+    # On this machine, by the way that browsers take.
+    front = Front(settings.hub_url, "127.0.0.1", settings.hub_authorities, settings.hub_subdomains)
+    hub = HubSession(front, settings.user)
+    with report.check(f"JupyterHub answers at {settings.hub_url}"):
+        hub.health()
+    with report.check("JupyterHub: its certificate holds") as holds:
+        days = front.days_left()
+        if days < LEAST_DAYS:
+            raise TimeoutError(f"it ends in {days:.0f} days: run site.yml, or give a new own_certificate_pem")
+        holds.detail = f"ok, {days:.0f} days"
     with report.check(f"JupyterHub: {settings.user} logs in") as log_in:
         hub.log_in(settings.password)
         token_id, token = hub.token(settings.seconds + 60)

@@ -6,30 +6,27 @@ import http.cookiejar
 import json
 import urllib.parse
 import urllib.request
-from typing import Any
+
+from appliance.hub_front import Front
 
 TIMEOUT_SECONDS = 30
 
 
 class HubSession:
-    """A log-in of one researcher. ``url`` is the hub's public address, without a path.
+    """A log-in of one researcher, by the front that browsers use.
 
     Methods raise `OSError` where the hub does not answer or refuses.
     """
 
-    def __init__(self, url: str, user: str) -> None:
-        self._url = url.rstrip("/") + "/hub"
+    def __init__(self, front: Front, user: str) -> None:
+        self._url = front.url + "/hub"
         self._user = user
         self._cookies = http.cookiejar.CookieJar()
-        # No proxy: the hub is on this machine, whatever the environment says of the way out.
-        self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self._cookies)
-        )
+        self._opener = front.opener(urllib.request.HTTPCookieProcessor(self._cookies))
 
-    def version(self) -> str:
-        """Return the hub's version, which it tells everybody."""
-        answer: dict[str, Any] = json.loads(self._open("/api/"))
-        return str(answer["version"])
+    def health(self) -> None:
+        """Ask whether the hub is up."""
+        self._open("/health")
 
     def log_in(self, password: str) -> None:
         """Log in by the form that people use."""

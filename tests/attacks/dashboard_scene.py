@@ -124,7 +124,7 @@ def machine_of(address: str) -> str:
 @contextlib.contextmanager
 def owner(user: str) -> Iterator[Owner]:
     """Start a server and a cluster of a researcher's; both end in the end."""
-    session = HubSession(FACILITY.hub, user)
+    session = HubSession(FACILITY.front, user)
     session.log_in(FACILITY.password(user))
     session.stop()
     session.start()
@@ -147,10 +147,15 @@ def owner(user: str) -> Iterator[Owner]:
         session.stop()
 
 
-def visit(path: str, token: str = "", hub: str = FACILITY.hub, kind: str = "token", **headers: str) -> Answer:
-    """Ask for a path of the hub's address, or of another; with a token as who bears it, else as a stranger."""
-    url = urlsplit(hub)
-    connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=60)
+def visit(path: str, token: str = "", elsewhere: str = "", kind: str = "token", **headers: str) -> Answer:
+    """Ask for a path of the hub, of a researcher's server, or in clear of another address, with somebody's token."""
+    front, plain = FACILITY.front, urlsplit(elsewhere)
+    origin = front.of(path.split("/")[2]) if path.startswith("/user/") else front.url
+    connection = (
+        http.client.HTTPConnection(str(plain.hostname), plain.port, timeout=60)
+        if elsewhere
+        else front.connection(urlsplit(origin).netloc, timeout=60)
+    )
     told = {name.replace("_", "-"): value for name, value in headers.items()}
     if token:
         told["Authorization"] = f"{kind} {token}"

@@ -55,7 +55,7 @@ class Kernel:
 
     def __init__(self, user: str) -> None:
         self.user, self.unit = user, f"jupyter-{user}-singleuser"
-        self._hub = HubSession(FACILITY.hub, user)
+        self._hub = HubSession(FACILITY.front, user)
 
     def __enter__(self) -> Kernel:
         self._hub.log_in(FACILITY.password(self.user))
@@ -108,10 +108,11 @@ say(0)
         run("head1", self.user, program, ENVIRONMENT_PYTHON)
 
     def _server(self, path: str, data: bytes | None = None) -> bytes:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         asked = urllib.request.Request(  # noqa: S310
-            f"{FACILITY.hub}/user/{self.user}/api/{path}", data=data, headers={"Authorization": f"token {self._token}"}
+            f"{FACILITY.front.of(self.user)}/user/{self.user}/api/{path}",
+            data=data,
+            headers={"Authorization": f"token {self._token}"},
         )
-        with opener.open(asked, timeout=60) as answer:
+        with FACILITY.front.opener().open(asked, timeout=60) as answer:
             content: bytes = answer.read()
             return content

@@ -198,7 +198,7 @@ def test_a_scheduler_leads_the_gateway_to_nobody_else(alice: Owner, bob: Owner, 
         own=alice.scheduler[0],
         other=other,
         head=HEAD_ADDRESS,
-        hub=FACILITY.facts["jupyterhub_public_port"],
+        hub=FACILITY.facts["jupyterhub_proxy_port"],
         bob=":".join(map(str, bob.scheduler)) if bob.store != alice.store else f"{other}:41000",
     )
     said = alice.notebook.run(TELL.replace("CHANGES", repr({name: address})))

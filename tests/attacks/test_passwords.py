@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import urllib.error
 from collections.abc import Iterator
@@ -15,21 +16,20 @@ from hub_session import HubSession
 from intruder import PYTHON
 from machines import FACILITY, HEAD, ask
 
+from appliance import hub_front
+
 TRIES = 5  # of one name from one address: roles/jupyterhub/defaults/main.yml
 TOKEN_DAYS = 30
 # Addresses of the head's own, which are nobody else's, so that no other test is kept out.
 GUESSER, OTHER = "127.0.0.2", "127.0.0.3"
 PROGRAM = """
-import functools, http.client
 from concurrent.futures import ThreadPoolExecutor
 
-class From(urllib.request.HTTPHandler):
-    def http_open(self, asked):
-        return self.do_open(functools.partial(http.client.HTTPConnection, source_address=(SOURCE, 0)), asked)
+connect = socket.create_connection
+socket.create_connection = lambda address, timeout=None, *_: connect(address, timeout, (SOURCE, 0))
 
 def outcome(name, password, forwarded=None):
-    session = HubSession(HUB, name)
-    session._opener.add_handler(From())
+    session = HubSession(FRONT, name)
     if forwarded:
         session._opener.addheaders.append(("X-Forwarded-For", forwarded))
     try:
@@ -47,8 +47,11 @@ def together(name, password, times):
 def outcomes(source: str, tries: str) -> list[tuple[int, int, str]]:
     """Return what became of log-ins from an address: status, seconds to wait, page. ``tries`` is a list in Python."""
     # By way of standard input: a password is on no command line.
-    hub = f"http://127.0.0.1:{FACILITY.facts['jupyterhub_public_port']}"
-    program = f"{getsource(hub_session)}\nHUB, SOURCE = {hub!r}, {source!r}\n{PROGRAM}\nprint(json.dumps({tries}))"
+    # One program of both, which says once how it is to be read.
+    theirs = getsource(hub_front).replace("from __future__ import annotations", "")
+    own = getsource(hub_session).replace("from appliance.hub_front import Front\n", theirs)
+    front = dataclasses.replace(FACILITY.front, address="127.0.0.1")
+    program = f"{own}\nFRONT, SOURCE = {front!r}, {source!r}\n{PROGRAM}\nprint(json.dumps({tries}))"
     return [tuple(found) for found in json.loads(ask(HEAD, f"{PYTHON} -", given=program))]
 
 
@@ -61,7 +64,7 @@ def _nobody_is_kept_out() -> Iterator[None]:
     """Forget the tries after a test: a hub that starts knows none."""
     yield
     ask(HEAD, "systemctl restart jupyterhub")
-    url = f"http://127.0.0.1:{FACILITY.facts['jupyterhub_public_port']}/hub/health"
+    url = f"http://127.0.0.1:{FACILITY.facts['jupyterhub_proxy_port']}/hub/health"
     ask(HEAD, f"curl --silent --show-error --fail --retry 60 --retry-all-errors --retry-delay 1 {url}")
 
 
@@ -105,7 +108,7 @@ def test_names_that_do_not_exist_are_refused_alike() -> None:
 
 @pytest.fixture(scope="module")
 def bob() -> HubSession:
-    session = HubSession(FACILITY.hub, "bob")
+    session = HubSession(FACILITY.front, "bob")
     session.log_in(FACILITY.password("bob"))
     return session
 
@@ -134,9 +137,11 @@ def test_cookies_of_hub_and_server_are_not_sent_for_other_sites(bob: HubSession)
     if not bob.server():
         bob.start()
     bob.ask(f"/user/{bob.user}/lab")
-    # By path too: hub and server have one called _xsrf each.
-    attributes = {(cookie.name, cookie.path): cookie.get_nonstandard_attr("SameSite") for cookie in bob.jar}
-    own = f"/user/{bob.user}/"
-    assert {("_xsrf", "/hub/"), ("_xsrf", own), ("jupyterhub-hub-login", "/hub/")} <= set(attributes)
-    assert (f"jupyterhub-user-{bob.user}", own) in attributes
+    # By address and path too: hub and server have one called _xsrf each.
+    attributes = {
+        (cookie.name, cookie.domain, cookie.path): cookie.get_nonstandard_attr("SameSite") for cookie in bob.jar
+    }
+    names = [name for name, _, _ in attributes]
+    assert names.count("_xsrf") == 2
+    assert {"__Host-jupyterhub-hub-login", f"__Host-jupyterhub-user-{bob.user}"} <= set(names)
     assert set(attributes.values()) == {"Lax"}, attributes

@@ -9,7 +9,8 @@ from machines import FACILITY, MACHINES, STORES, ask, until
 PORTS = {name: int(value) for name, value in FACILITY.facts.items() if name.endswith("_port")}
 # Services by unit, with the machine that each is tried on and the fact that names its port.
 SERVICES = {
-    "jupyterhub-proxy.service": ("head1", "jupyterhub_public_port"),
+    "appliance-https-front.service": ("head1", "jupyterhub_public_port"),
+    "jupyterhub-proxy.service": ("head1", "jupyterhub_proxy_port"),
     "jupyterhub.service": ("head1", "jupyterhub_hub_port"),
     "dask-gateway.service": ("head1", "gateway_http_port"),
     "haproxy.service": (STORES[0], "s3_endpoint_port"),

@@ -82,16 +82,17 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    session = HubSession(FACILITY.hub, "alice")
+    session = HubSession(FACILITY.front, "alice")
     session.log_in(FACILITY.password("alice"))
     session.stop()
     session.start()
     token = json.loads(session.ask("/hub/api/users/alice/tokens", data=b'{"expires_in": 600}'))["token"]
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     asked = urllib.request.Request(  # noqa: S310
-        f"{FACILITY.hub}/user/alice/api/kernels", data=b"{}", headers={"Authorization": f"token {token}"}
+        f"{FACILITY.front.of('alice')}/user/alice/api/kernels",
+        data=b"{}",
+        headers={"Authorization": f"token {token}"},
     )
-    with opener.open(asked, timeout=60) as answer:
+    with FACILITY.front.opener().open(asked, timeout=60) as answer:
         kernel: dict[str, Any] = json.load(answer)
     # The server answers before the kernel listens.
     connection = f"{RUNTIME}/kernel-{kernel['id']}.json"

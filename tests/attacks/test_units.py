@@ -38,7 +38,7 @@ say(name=cluster.name)
 @pytest.fixture(scope="module")
 def alices() -> Iterator[dict[str, str]]:
     """Alice's notebook server, scheduler and worker: the host of each unit."""
-    session = HubSession(FACILITY.hub, "alice")
+    session = HubSession(FACILITY.front, "alice")
     session.log_in(FACILITY.password("alice"))
     session.stop()
     session.start()

@@ -23,8 +23,8 @@ def facility() -> Facility:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
+def browser(facility: Facility) -> Iterator[Browser]:
+    with chromium(facility.front) as running:
         yield running
 
 
@@ -34,7 +34,7 @@ def window(browser: Browser, facility: Facility) -> Iterator[Callable[[str], Res
     opened: list[Researcher] = []
 
     def open_window(user: str) -> Researcher:
-        opened.append(Researcher(browser, facility.hub, user))
+        opened.append(Researcher(browser, facility.front, user))
         return opened[-1]
 
     yield open_window

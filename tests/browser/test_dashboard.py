@@ -90,7 +90,7 @@ def link(notebook: Notebook) -> str:
 
 @pytest.fixture(scope="module")
 def alice(facility: Facility, browser: Browser) -> Iterator[Researcher]:
-    made = with_server(Researcher(browser, facility.hub, "alice"), facility)
+    made = with_server(Researcher(browser, facility.front, "alice"), facility)
     yield made
     made.stop_server()
     made.close()
@@ -124,7 +124,7 @@ def framed(page: Page, address: str) -> Any:
 
 def test_the_owner_sees_the_task_stream_live(alice: Researcher, notebook: Notebook, link: str) -> None:
     page = alice.page
-    answer = page.goto(f"{alice.hub}{link}")
+    answer = page.goto(f"{alice.own}{link}")
     assert answer is not None
     assert answer.status == 200
     notebook.run("client.gather(client.map(lambda x: time.sleep(0.05) or x, range(40), pure=False)); say()")
@@ -139,7 +139,7 @@ def test_the_owner_sees_the_task_stream_live(alice: Researcher, notebook: Notebo
 
 
 def test_the_owner_sees_the_page_of_reads(alice: Researcher, link: str) -> None:
-    answer = alice.page.goto(f"{alice.hub}{link.replace('/status', '/appliance-reads')}")
+    answer = alice.page.goto(f"{alice.own}{link.replace('/status', '/appliance-reads')}")
     assert answer is not None
     assert answer.status == 200
     alice.page.wait_for_function("() => window.Bokeh && Bokeh.documents.length > 0")
@@ -148,7 +148,7 @@ def test_the_owner_sees_the_page_of_reads(alice: Researcher, link: str) -> None:
 
 
 def test_jupyterlabs_panel_finds_the_plots_and_shows_them_in_frames(alice: Researcher, link: str) -> None:
-    alice.page.goto(f"{alice.hub}/user/alice/lab")
+    alice.page.goto(f"{alice.own}/user/alice/lab")
     alice.page.wait_for_selector("#jp-main-dock-panel")
     plots = alice.page.evaluate(PLOTS, link.replace("/status", "/individual-plots.json"))
     assert plots["Individual Appliance Reads"] == "/individual-appliance-reads"
@@ -171,10 +171,10 @@ def test_scripts_of_a_page_reach_nothing_of_the_hubs(alice: Researcher, notebook
     """)
     added = link.replace("/status", "/added")
     page = alice.page
-    page.goto(f"{alice.hub}{added}")
+    page.goto(f"{alice.own}{added}")
     assert page.title() == "added"
     alone = page.evaluate(ATTEMPTS)
-    page.goto(f"{alice.hub}/user/alice/lab")
+    page.goto(f"{alice.own}/user/alice/lab")
     page.wait_for_selector("#jp-main-dock-panel")
     control = page.evaluate(ATTEMPTS)
     inside = framed(page, added).evaluate(ATTEMPTS)
@@ -183,7 +183,7 @@ def test_scripts_of_a_page_reach_nothing_of_the_hubs(alice: Researcher, notebook
         assert [name for name, told in found.items() if str(told).startswith("reached")] == [], json.dumps(found)
         assert found["cookies"] == found["storage"] == "SecurityError"
         assert found["JupyterLab around it"] == "SecurityError" or found is alone
-    assert control["origin"] == alice.hub
+    assert control["origin"] == alice.own
     for name in ("cookies", "storage", "the server's API", "a page of the server's"):
         assert control[name].startswith("reached"), json.dumps(control)
 
@@ -191,11 +191,11 @@ def test_scripts_of_a_page_reach_nothing_of_the_hubs(alice: Researcher, notebook
 def test_another_researchers_browser_sees_nothing(facility: Facility, window: Window, link: str) -> None:
     bob = with_server(window("bob"), facility)
     for address in (link, link.replace("/status", "/appliance-reads")):
-        answer = bob.page.goto(f"{facility.hub}{address}")
+        answer = bob.page.goto(f"{facility.front.of('alice')}{address}")
         assert answer is not None
         assert answer.status == 403
         assert "Bokeh" not in bob.page.content()
-    answer = bob.page.goto(f"{facility.hub}{link.replace('/user/alice/', '/user/bob/')}")
+    answer = bob.page.goto(f"{bob.own}{link.replace('/user/alice/', '/user/bob/')}")
     assert answer is not None
     assert answer.status == 404
     assert "Bokeh" not in bob.page.content()
@@ -205,7 +205,7 @@ def test_another_researchers_browser_sees_nothing(facility: Facility, window: Wi
 def test_a_link_that_is_shown_to_another_opens_nothing(
     alice: Researcher, facility: Facility, window: Window, link: str
 ) -> None:
-    alice.page.goto(f"{alice.hub}{link}")
+    alice.page.goto(f"{alice.own}{link}")
     alice.page.wait_for_function("() => window.Bokeh && Bokeh.documents.length > 0")
     with_key = alice.page.url
     assert "/~" in with_key

@@ -10,18 +10,17 @@ import urllib.request
 from http.cookiejar import CookieJar
 from typing import Any
 
+from appliance.hub_front import Front
+
 
 class HubSession:
-    """One log-in at the hub's address ``hub`` (no path)."""
+    """One log-in at the hub."""
 
-    def __init__(self, hub: str, user: str) -> None:
-        self.hub = hub
+    def __init__(self, front: Front, user: str) -> None:
+        self.front = front
         self.user = user
         self.jar = CookieJar()
-        # Straight to the rack, whatever proxy the shell names.
-        self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self.jar)
-        )
+        self._opener = front.opener(urllib.request.HTTPCookieProcessor(self.jar))
 
     def log_in(self, password: str) -> None:
         """Log in by the hub's form; raises `urllib.error.HTTPError` (403) where that is refused."""
@@ -30,8 +29,9 @@ class HubSession:
         self.ask("/hub/login?next=%2Fhub%2Fhome", data=urllib.parse.urlencode(form).encode())
 
     def ask(self, path: str, method: str | None = None, data: bytes | None = None) -> bytes:
-        """Send one request to a path of the hub's address and return the answer's body."""
-        request = urllib.request.Request(f"{self.hub}{path}", data=data, method=method)  # noqa: S310
+        """Send one request to a path of the hub, or of the researcher's own server, and return the answer's body."""
+        origin = self.front.of(self.user) if path.startswith("/user/") else self.front.url
+        request = urllib.request.Request(f"{origin}{path}", data=data, method=method)  # noqa: S310
         request.add_header("X-XSRFToken", self._xsrf())
         if path.startswith("/hub/api/"):
             request.add_header("Content-Type", "application/json")
@@ -65,4 +65,5 @@ class HubSession:
             time.sleep(0.2)
 
     def _xsrf(self) -> str:
-        return next((cookie.value or "" for cookie in self.jar if cookie.name == "_xsrf"), "")
+        found = (cookie.value or "" for cookie in self.jar if (cookie.name, cookie.path) == ("_xsrf", "/hub/"))
+        return next(found, "")

@@ -59,10 +59,11 @@ def object_of(keys: str, bucket: str, key: str, machine: str = "head1", verb: st
 
 def token_status(path: str, token: str) -> int:
     """The status with which the hub's public address answers to a token."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    asked = urllib.request.Request(f"{FACILITY.hub}{path}", headers={"Authorization": f"token {token}"})  # noqa: S310
+    front = FACILITY.front
+    origin = front.of(path.split("/")[2]) if path.startswith("/user/") else front.url
+    asked = urllib.request.Request(f"{origin}{path}", headers={"Authorization": f"token {token}"})  # noqa: S310
     try:
-        with opener.open(asked, timeout=30) as answer:
+        with front.opener().open(asked, timeout=30) as answer:
             status: int = answer.status
             return status
     except urllib.error.HTTPError as error:
@@ -79,7 +80,7 @@ def dask_status(token: str) -> int:
 
 def log_in(name: str) -> HubSession:
     """A session at the hub; raises `urllib.error.HTTPError` where the log-in is refused."""
-    session = HubSession(FACILITY.hub, name)
+    session = HubSession(FACILITY.front, name)
     session.log_in(PASSWORD)
     return session
 

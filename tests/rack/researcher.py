@@ -55,7 +55,7 @@ class Researcher:
 
     def __init__(self, facility: Facility, user: str, seconds: int = SESSION_SECONDS):
         self.facility, self.user, self._seconds = facility, user, seconds
-        self._hub = HubSession(facility.hub, user)
+        self._hub = HubSession(facility.front, user)
 
     def __enter__(self) -> Researcher:
         self._hub.log_in(self.facility.password(self.user))

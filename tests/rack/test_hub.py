@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hub_session import HubSession
+from machines import until
 from sandbox import lacking
 
 from appliance.demo.facility import Facility, FacilityError
@@ -17,7 +18,7 @@ UNIT = "jupyter-bob-singleuser.service"
 
 @pytest.fixture(scope="module")
 def bob(facility: Facility) -> Iterator[HubSession]:
-    session = HubSession(facility.hub, "bob")
+    session = HubSession(facility.front, "bob")
     session.log_in(facility.password("bob"))
     yield session
     session.stop()
@@ -38,6 +39,14 @@ def on_head(facility: Facility, script: str) -> str:
 def show(facility: Facility, unit: str, *names: str) -> dict[str, str]:
     said = on_head(facility, f"systemctl show {unit} {' '.join(f'--property={name}' for name in names)}")
     return dict(line.split("=", 1) for line in said.splitlines())
+
+
+def answers(session: HubSession, path: str) -> bool:
+    """Whether a path is answered; without its proxy nothing is, and without the hub not that."""
+    try:
+        return bool(session.ask(path))
+    except OSError:
+        return False
 
 
 def in_server(facility: Facility, script: str) -> str:
@@ -115,9 +124,7 @@ def test_the_hubs_state_and_secrets_are_roots_alone(facility: Facility) -> None:
 def test_a_server_outlives_the_hub_and_the_proxy(facility: Facility, server: HubSession) -> None:
     before = show(facility, UNIT, "MainPID")
     on_head(facility, "systemctl restart jupyterhub-proxy jupyterhub")
-    api = f"http://127.0.0.1:{facility.facts['jupyterhub_public_port']}/user/bob/api"
-    wait = f"for i in {{1..60}}; do curl -fsS -o /dev/null {api} && exit; sleep 1; done; exit 1"
-    on_head(facility, wait)
+    until(lambda: answers(server, "/user/bob/api"))
     assert show(facility, UNIT, "MainPID") == before
     assert server.server()["ready"] is True
 
@@ -163,7 +170,7 @@ def test_missing_keys_are_said_and_not_guessed(facility: Facility, bob: HubSessi
 
 def test_a_wrong_password_is_refused(facility: Facility) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
-        HubSession(facility.hub, "bob").log_in("wrong")
+        HubSession(facility.front, "bob").log_in("wrong")
     assert caught.value.code == 403
 
 

@@ -49,7 +49,7 @@ class Carol:
 @pytest.fixture(scope="module")
 def bob() -> Iterator[HubSession]:
     """The control: bob with a server that runs all the while."""
-    session = HubSession(FACILITY.hub, "bob")
+    session = HubSession(FACILITY.front, "bob")
     session.log_in(FACILITY.password("bob"))
     session.stop()
     session.start()

@@ -83,7 +83,7 @@ def test_with_a_worker_on_each_host_next_to_nothing_crosses_the_network(notebook
 
 def test_the_owners_server_shows_the_panel_and_the_metrics(facility: Facility, notebook: Notebook) -> None:
     link = notebook.run("say(link=cluster.dashboard_link)")["link"]
-    session = HubSession(facility.hub, "alice")
+    session = HubSession(facility.front, "alice")
     session.log_in(facility.password("alice"))
     if not session.server():
         session.start()

@@ -81,10 +81,10 @@ def test_servers_and_proxy_outlive_a_restart_of_the_hub(credentials: Path) -> No
 
 
 def test_inner_listeners_are_on_loopback(credentials: Path) -> None:
-    config = configured(credentials, hub_port=9081, proxy_api_port=9001, public_port=9000)
+    config = configured(credentials, hub_port=9081, proxy_api_port=9001, proxy_port=9000)
     assert config.JupyterHub.hub_bind_url == "http://127.0.0.1:9081"
     assert config.ConfigurableHTTPProxy.api_url == "http://127.0.0.1:9001"
-    assert config.JupyterHub.bind_url == "http://:9000"
+    assert config.JupyterHub.bind_url == "http://127.0.0.1:9000"
 
 
 def test_the_log_in_page_shows_the_site_name_as_text_and_not_as_markup(credentials: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_log_in_page_shows_the_site_name_as_text_and_not_as_markup(credentia
 
 def test_cookies_are_for_the_sites_own_pages_and_tokens_end(credentials: Path) -> None:
     config = configured(credentials, token_days=2)
-    assert config.JupyterHub.tornado_settings["cookie_options"] == {"samesite": "Lax"}
+    assert config.JupyterHub.tornado_settings["cookie_options"] == {"samesite": "Lax", "secure": True}
     assert config.JupyterHub.token_expires_in_max_seconds == 2 * 24 * 3600
 
 
@@ -111,3 +111,13 @@ def test_tries_to_log_in_are_limited_as_the_site_says(credentials: Path) -> None
     assert config.FacilityAuthenticator.tries_allowed == TriesAllowed(
         seconds=60, per_name_and_address=2, per_name=3, per_address=100
     )
+
+
+def test_browsers_come_by_the_public_address_and_servers_have_names_of_their_own(credentials: Path) -> None:
+    config = configured(credentials).JupyterHub
+    assert config.public_url == "https://hub.rack.test/"
+    assert config.subdomain_host == "https://hub.rack.test"
+    assert config.cookie_host_prefix_enabled is True
+    shared = configured(credentials, subdomains=False).JupyterHub
+    assert "subdomain_host" not in shared
+    assert "cookie_host_prefix_enabled" not in shared

@@ -19,8 +19,8 @@ def test_good_settings_are_taken_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "way_out"),
     [
-        ("public_port", 0, "from 1 to 65535"),
-        ("public_port", 65536, "from 1 to 65535"),
+        ("proxy_port", 0, "from 1 to 65535"),
+        ("proxy_port", 65536, "from 1 to 65535"),
         ("hub_port", "8081", "from 1 to 65535"),
         ("hub_port", True, "from 1 to 65535"),
         ("memory_limit", "2", "such as 2G"),

@@ -158,3 +158,11 @@ def test_a_variable_belongs_to_the_machines_of_the_roles_that_have_it(
     assert facility.hosts_of("jupyterhub_tasks") == ["head1"]
     assert facility.hosts_of("s3_endpoint_port") == ["head1", "store1", "store2", "store3"]
     assert facility.hosts_of("nobodys") == []
+
+
+def test_a_role_that_a_task_includes_is_asked_for_what_it_needs() -> None:
+    catalogue = RoleCatalogue.read(PROJECT)
+    assert [play.role for play in catalogue.plays_of("certificates_ca_key")] == ["https_front"]
+    # What the task gives is nobody's to set.
+    assert {"certificates_names", "ceph_client_entities"} <= catalogue.provided
+    assert "certificates_ca_key" not in catalogue.provided

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from appliance.inventory_secrets import completed
 from appliance.preflight import Facility, judge
 from appliance.preflight.role_catalogue import RoleCatalogue
 
 PROJECT = Path(__file__).parents[3]
-# What `appliance secrets` adds, by name.
-SECRETS = (
-    "accounts_passwords ceph_fsid ceph_mon_key ceph_admin_key jupyterhub_cookie_secret jupyterhub_proxy_token "
-    "gateway_hub_token"
-)
+# What `appliance secrets` adds, and what of it the preflight may see.
+SECRETS = completed({}, ["alice", "bob"])
+PUBLIC = {name: SECRETS[name] for name in ("ceph_fsid", "certificates_ca_certificate")}
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +43,8 @@ def test_the_example_inventory_has_no_faults(listed: dict[str, dict[str, object]
     assert len(hostvars) == 7
     request = {
         "groups": {group: members(listed, group) for group in (*listed, "all") if group != "_meta"},
-        "names": {host: [*values, *SECRETS.split()] for host, values in hostvars.items()},
-        "hostvars": {host: {**values, "ceph_fsid": "made by appliance secrets"} for host, values in hostvars.items()},
+        "names": {host: [*values, *SECRETS] for host, values in hostvars.items()},
+        "hostvars": {host: {**values, **PUBLIC} for host, values in hostvars.items()},
         "password_names": ["alice", "bob"],
     }
     assert judge(Facility.from_request(request, RoleCatalogue.read(PROJECT))) == []

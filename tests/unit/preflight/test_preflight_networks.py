@@ -100,6 +100,26 @@ def test_a_listener_of_the_site_s_that_is_incomplete_is_a_fault(
     assert fault[0] == f"firewall_site_listeners[1]{variable}"
 
 
+@pytest.mark.parametrize(
+    ("name", "sound"),
+    [
+        ("hub.example.org", True),
+        ("hub.rack.test", True),
+        ("hub", False),  # browsers take a cookie for no name without a dot
+        ("10.20.0.1", False),
+        ("Hub.example.org", False),
+        ("https://hub.example.org", False),
+        ("hub_.example.org", False),
+        ("", False),
+        (".".join(["a" * 60] * 4), False),
+    ],
+)
+def test_the_hub_has_a_name_of_dns(request_: Request, judged: Judged, name: str, sound: bool) -> None:
+    request_["hostvars"]["head1"]["jupyterhub_name"] = name
+    told_of = [(fault.variable, fault.value) for fault in judged(request_)]
+    assert told_of == ([] if sound else [("jupyterhub_name", name)])
+
+
 @pytest.mark.parametrize(("seconds", "sound"), [(20, True), (19, False), (0, False)])
 def test_a_trial_is_long_enough(request_: Request, judged: Judged, seconds: int, sound: bool) -> None:
     assert bool(told(request_, judged, firewall_trial_seconds=seconds)) is not sound

@@ -82,7 +82,7 @@ def let_in(text: str) -> set[tuple[str, str]]:
 def test_a_machine_lets_in_what_the_roles_of_its_groups_need(usual: list[str]) -> None:
     head, store = map(let_in, usual)
     assert head == {
-        ("operators", "22"), ("users", "8000"), ("jupyterhub", "8003"), ("compute_node", "8003"),
+        ("operators", "22"), ("users", "443"), ("users", "80"), ("jupyterhub", "8003"), ("compute_node", "8003"),
         ("jupyterhub", "8786"),
     }  # fmt: skip
     assert store == {
