@@ -123,7 +123,8 @@ class RenderedRoles:
         for name, value in {**GIVEN, **REGISTERED}.items():
             self._inventory.groups["all"].set_variable(name, value)
         self._variables = VariableManager(self._loader, self._inventory)
-        self._variables.extra_vars.update(changed)
+        # Its own: Ansible gives each manager of a process the same dictionary.
+        self._variables._extra_vars = {**self._variables.extra_vars, **changed}
         self._hostvars = HostVars(self._inventory, self._variables, self._loader)
         play = {"name": "render", "hosts": "all", "roles": []}
         self._play = Play.load(play, variable_manager=self._variables, loader=self._loader)
