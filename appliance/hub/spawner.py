@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from pathlib import Path
 
 from systemdspawner import SystemdSpawner, systemd
@@ -20,6 +21,12 @@ from appliance.hub.notebook import (
 from appliance.hub.settings import HubSettings
 from appliance.researcher.environment import keys_file
 from appliance.researcher.slices import slice_of
+
+# Where the variables of servers are kept, for root alone. The parent class writes them into the unit's own directory,
+# which belongs to the researcher, and systemd reads them anew for each command of the unit, root's among them: whoever
+# puts another file there tells root's commands which libraries to load.
+VARIABLES = "/run/jupyterhub-servers"
+systemd.RUN_ROOT = VARIABLES
 
 
 class NotebookSpawner(SystemdSpawner):  # type: ignore[misc]  # its package is not on the control host
@@ -60,6 +67,11 @@ class NotebookSpawner(SystemdSpawner):  # type: ignore[misc]  # its package is n
         if address is None:
             raise SpawnRefused(f"The server of {account.pw_name} did not start in {self.start_timeout} s.")
         return address
+
+    async def stop(self, now: bool = False) -> None:
+        """Stop the unit, and forget its variables."""
+        await super().stop(now)
+        shutil.rmtree(Path(VARIABLES) / self.unit_name, ignore_errors=True)
 
     def get_env(self) -> dict[str, str]:
         """Return the server's variables. The parent class has chosen the port by now."""
