@@ -12,9 +12,9 @@ from appliance.researcher.account import NotAResearcherError, researcher_account
 from appliance.researcher.environment import Addresses, common_environment, gateway_environment
 from appliance.researcher.sandbox import SANDBOX, temporary_files
 
-# The variable that holds a server's port, for the commands that run with its unit as root.
-PORT_VARIABLE = "APPLIANCE_SERVER_PORT"
-_PORT = f"${{{PORT_VARIABLE}}}"
+# Stands for a server's port in its unit's properties. No variable: systemd puts none in any more once it has read its
+# units anew.
+PORT = "@PORT@"
 
 
 class SpawnRefused(Exception):  # noqa: N818  (it is what the page says, not a fault of the program)
@@ -86,7 +86,7 @@ def _port_is(uid: int, kept: str = "") -> str:
     nobody else may answer there. An element that is there is taken out first, or it would keep its old time.
     """
     told = []
-    for name, element in (("server_ports", _PORT), ("servers", f"{_PORT} . {uid}")):
+    for name, element in (("server_ports", PORT), ("servers", f"{PORT} . {uid}")):
         where = f"element inet appliance_listeners {name}"
         told += [f"add {where} {{ {element} }}", f"delete {where} {{ {element} }}"]
         told += [f"add {where} {{ {element} {kept} }}"]
@@ -94,7 +94,7 @@ def _port_is(uid: int, kept: str = "") -> str:
 
 
 def _nft(told: str) -> str:
-    """Return the command that changes the sets of role `own_listeners`; systemd sets the port in."""
+    """Return the command that changes the sets of role `own_listeners`; the spawner puts the port in."""
     return f"/usr/sbin/nft '{told}'"
 
 

@@ -11,7 +11,7 @@ from systemdspawner import SystemdSpawner, systemd
 from traitlets import Instance
 
 from appliance.hub.notebook import (
-    PORT_VARIABLE,
+    PORT,
     SpawnRefused,
     notebook_environment,
     require,
@@ -73,18 +73,14 @@ class NotebookSpawner(SystemdSpawner):  # type: ignore[misc]  # its package is n
         await super().stop(now)
         shutil.rmtree(Path(VARIABLES) / self.unit_name, ignore_errors=True)
 
-    def get_env(self) -> dict[str, str]:
-        """Return the server's variables. The parent class has chosen the port by now."""
-        variables: dict[str, str] = super().get_env()
-        return {**variables, PORT_VARIABLE: str(self.port)}
-
     def _expand_user_vars(self, string: str | list[str]) -> str | list[str]:
-        """Return a text of the configuration with the user's name in it.
+        """Return a text of the configuration with the user's name in it, and our own properties with the port.
 
-        The parent class knows texts only, and a property that is given several times is a list: ours are finished.
+        The parent class knows texts only, and a property that is given several times is a list: those are ours. It has
+        chosen the port when it asks.
         """
         if isinstance(string, list):
-            return string
+            return [part.replace(PORT, str(self.port)) for part in string]
         expanded: str = super()._expand_user_vars(string)
         return expanded
 

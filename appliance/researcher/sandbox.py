@@ -34,8 +34,12 @@ SANDBOX: Properties = {
     "ProtectSystem": "strict",
     "ProtectProc": "invisible",
     "KeyringMode": "private",
-    # Where systemd keeps the command lines and variables of everybody's units.
-    "InaccessiblePaths": "-/run/systemd/transient",
+    # Queues, semaphores and shared memory of a name space of the unit's own.
+    "PrivateIPC": "yes",
+    # `ProtectSystem` leaves /run as it is, with a directory for locks that is everybody's.
+    "ReadOnlyPaths": "/run",
+    # Where systemd keeps the command lines and variables of everybody's units, and a way to sshd past the firewall.
+    "InaccessiblePaths": "-/run/systemd/transient -/run/ssh-unix-local",
     # Nothing of the kernel's own.
     "ProtectClock": "yes",
     "ProtectControlGroups": "yes",

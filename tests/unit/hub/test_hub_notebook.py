@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hub_example import hub_settings
 
-from appliance.hub.notebook import SpawnRefused, notebook_environment, require, researcher, unit_properties
+from appliance.hub.notebook import PORT, SpawnRefused, notebook_environment, require, researcher, unit_properties
 from appliance.researcher.sandbox import SANDBOX
 
 SETTINGS = hub_settings()
@@ -76,16 +76,16 @@ def test_examples_are_copied_by_the_researcher_and_never_over_their_own(tmp_path
 
 
 def test_the_servers_port_is_its_owners_and_stays_so_for_a_while(tmp_path: Path) -> None:
-    """The sets are those of the role's rules; systemd sets the port in, and nft is not the researcher's to run."""
+    """The sets are those of the role's rules; the spawner puts the port in, and nft is not the researcher's to run."""
     rules = (Path(__file__).parents[3] / "roles/own_listeners/templates/listeners.nft.j2").read_text(encoding="utf-8")
     properties = unit_properties(ALICE, tmp_path, KEYS, SETTINGS)
     started, ended = properties["ExecStartPre"][0], properties["ExecStopPost"][0]
     for command in (started, ended):
         assert command.startswith("-+/usr/sbin/nft '")
         for name in ("server_ports", "servers"):
-            assert f"add element inet appliance_listeners {name} {{ ${{APPLIANCE_SERVER_PORT}}" in command
+            assert f"add element inet appliance_listeners {name} {{ {PORT}" in command
             assert f"set {name} {{" in rules
-        assert "${APPLIANCE_SERVER_PORT} . 2001" in command
+        assert f"{PORT} . 2001" in command
     assert "table inet appliance_listeners {" in rules
     assert ("timeout" in started, "timeout" in ended) == (False, True)
 
