@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from machines import FACILITY
+from machines import FACILITY, STUCK
 from placement_rack import ENDPOINT, keys
 from researcher import Notebook, Researcher
 from s3_requests import Request, Signing, signed
@@ -32,7 +32,7 @@ from urllib.parse import urlsplit
 
 def send(url, method, target, headers, body):
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=STUCK)
     try:
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         body = base64.b64decode(body)
@@ -255,7 +255,7 @@ def scene() -> Iterator[Scene]:
         bob.notebook() as his,
     ):
         for notebook in (hers, his):
-            notebook.run(SENDER)
+            notebook.run(SENDER.replace("STUCK", str(STUCK)))
         made = Scene(Person(hers, keys("alice")), Person(his, keys("bob")))
         try:
             made.make()

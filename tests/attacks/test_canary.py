@@ -6,7 +6,6 @@ What Ansible says, and keys of the vault, of S3 and of Ceph in logs, units and f
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import time
@@ -146,7 +145,7 @@ def test_root_finds_no_secret(found: dict[str, dict[str, set[str]]], machine: st
         # Alice's own choice, and nobody but root sees it.
         "command lines": {"command line", "dump"},
         # The hub's proxy takes its token from there; its own user and root alone see it.
-        "environments": {name for name in names if name.startswith("vault ")},
+        "environments": {name for name in names if name.startswith("vault ") and machine == HEAD},
     }
     assert {name for name in names if not name.startswith("mark ")} - known.get(place, set()) == set()
 
@@ -247,4 +246,3 @@ def test_no_page_of_a_cluster_tells_a_stranger(there: Scene, page: str) -> None:
             assert not [name for name, word in there.secrets.items() if word in answer.body]
     task_page = alice.page().replace("/status", f"/info/task/{task}.html")
     assert task in visit(task_page, alice.token).body
-    assert json.loads(visit("/user/alice/api/status", alice.token).body)["kernels"] >= 0
