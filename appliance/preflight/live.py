@@ -142,7 +142,7 @@ def ports(facility: Facility) -> Iterator[Fault]:
     live = answering(facility)
     for listener in facility.catalogue.listeners:
         # Where researchers' processes listen, what is taken is passed over as they start.
-        for host in facility.members(listener.group) if not listener.unprivileged else ():
+        for host in facility.members(listener.group) if listener.units and not listener.unprivileged else ():
             held = live.get(host, {}).get("ports", {})
             wanted = span(facility, host, listener)
             taken = [(port, holder) for port, holders in held.items() if int(port) in wanted for holder in holders]

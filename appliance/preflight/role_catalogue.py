@@ -42,7 +42,8 @@ class Listener:
 
     ``what`` says in words what listens there. ``variable`` holds the port, or the first of those up to ``last``; where
     no variable does, ``port`` is the port itself. ``sources`` are who connects, ``units`` the beginnings of the names
-    of the systemd units that may hold it. An ``unprivileged`` one may be held by a researcher's process.
+    of the systemd units that may hold it; where there are none, anybody may. An ``unprivileged`` one may be held by a
+    researcher's process.
     """
 
     what: str
