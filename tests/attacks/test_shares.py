@@ -87,7 +87,7 @@ say(bytes=sum(size for size, _ in sizes), objects=sum(count for _, count in size
 
 @pytest.mark.usefixtures("small")
 def test_bytes_in_s3_end_at_the_quota(alice: Notebook, bob: Notebook) -> None:
-    """The gateways count each for itself for a while, so that so many times the limit may be written at first."""
+    """Each gateway counts for itself, and anew after each look at the others' count: the end comes after some looks."""
     said = alice.run(f"""
 code, number = "", 0
 while not code and number < {len(STORES) * BYTES_MAX // MIB * 2}:
@@ -96,7 +96,7 @@ while not code and number < {len(STORES) * BYTES_MAX // MIB * 2}:
 say(code=code, number=number)
 """)
     assert said["code"] == "QuotaExceeded"
-    assert BYTES_MAX // MIB <= said["number"] <= len(STORES) * BYTES_MAX // MIB + 1
+    assert said["number"] >= BYTES_MAX // MIB
     # By the facility's own filesystem it is told in plain words; what is there can be read and deleted.
     with pytest.raises(CellError, match="you keep as many bytes or objects in S3 as you may"):
         alice.run(f"""
@@ -123,7 +123,6 @@ while not code and number < {len(STORES) * OBJECTS_MAX * 2}:
 say(code=code, number=number)
 """)
     assert said["code"] == "QuotaExceeded"
-    assert said["number"] <= len(STORES) * OBJECTS_MAX + 1
     assert bob.run('say(code=refusal(s3.put_object, Bucket="bob", Key="one", Body=b"1"))')["code"] == ""
 
 
