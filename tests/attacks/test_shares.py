@@ -19,6 +19,8 @@ CLUSTERS = {
     "gateway_researcher_cores_max": 6,
     "gateway_researcher_memory_gib_max": 8,
 }
+# A refusal before the body was sent ends the connection, and now and then the gateway's words are lost with it.
+REFUSED = {"QuotaExceeded", "403"}
 S3 = """
 import botocore.config, botocore.exceptions, botocore.session, os
 style = botocore.config.Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1})
@@ -95,7 +97,7 @@ while not code and number < {len(STORES) * BYTES_MAX // MIB * 2}:
     number += 1
 say(code=code, number=number)
 """)
-    assert said["code"] == "QuotaExceeded"
+    assert said["code"] in REFUSED
     assert said["number"] >= BYTES_MAX // MIB
     # By the facility's own filesystem it is told in plain words; what is there can be read and deleted.
     with pytest.raises(CellError, match="you keep as many bytes or objects in S3 as you may"):
@@ -122,7 +124,7 @@ while not code and number < {len(STORES) * OBJECTS_MAX * 2}:
     number += 1
 say(code=code, number=number)
 """)
-    assert said["code"] == "QuotaExceeded"
+    assert said["code"] in REFUSED
     assert bob.run('say(code=refusal(s3.put_object, Bucket="bob", Key="one", Body=b"1"))')["code"] == ""
 
 
