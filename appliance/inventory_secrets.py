@@ -242,9 +242,7 @@ def ensure(inventory: Path, renewed: Sequence[str] = ()) -> list[str]:
 
 @click.command("secrets")
 @click.argument("inventory", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--renew", multiple=True, metavar="NAME", help="Make this one anew: a variable, or accounts_passwords.NAME."
-)
+@click.option("--renew", multiple=True, metavar="NAME", help="Make this one anew; several are given one by one.")
 def secrets(inventory: Path, renew: tuple[str, ...]) -> None:
     """Make the secrets that the inventory directory INVENTORY lacks; those that are there stay."""
     try:

@@ -23,7 +23,12 @@ EXAMPLES = r"""
     name: store1
     key: "{{ ceph_admin_key }}"
 """
-RETURN = "{}"
+RETURN = r"""
+entity:
+  description: Whose key it is.
+  returned: always
+  type: str
+"""
 
 
 def main() -> None:
@@ -47,7 +52,7 @@ def main() -> None:
         status, _, err = module.run_command(command, data=admin_entry(key))
         if status != 0:
             module.fail_json(msg=f"the monitors did not take the admin's key: {err.strip()}")
-    module.exit_json(changed=changed)
+    module.exit_json(changed=changed, entity="client.admin")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from site_run import play
 
 from appliance.inventory_secrets import authority, cephx_key
 
+OLD = "/run/test-old-admin"
 KEYRING = "/etc/ceph/ceph.client.admin.keyring"
 RUNNING = "systemctl show --value --property=InvocationID jupyter-alice-singleuser"
 
@@ -38,7 +39,7 @@ def alice() -> HubSession:
     return session
 
 
-def test_the_admin_s_key_is_renewed(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_admin_s_key_is_renewed() -> None:
     old, new = ask(STORES[0], f"cat {KEYRING}"), cephx_key()
     done = play("secrets.yml", ceph_admin_key=new)
     assert done.status == 0, done.said
@@ -47,11 +48,9 @@ def test_the_admin_s_key_is_renewed(tmp_path_factory: pytest.TempPathFactory) ->
         assert new in ask(machine, f"cat {KEYRING}")
         ask(machine, "timeout 60 ceph health")
     # The old one opens nothing.
-    ask(STORES[0], "umask 077; cat > /run/test-old-admin", given=old)
-    refused = run_on(
-        STORES[0],
-        "timeout 60 ceph --keyring /run/test-old-admin health; status=$?; rm /run/test-old-admin; exit $status",
-    )
+    ask(STORES[0], f"umask 077; cat > {OLD}", given=old)
+    refused = run_on(STORES[0], f"timeout 60 ceph --keyring {OLD} health")
+    ask(STORES[0], f"rm {OLD}")
     assert refused.returncode != 0
     assert "denied" in refused.stdout + refused.stderr
     assert play("secrets.yml", ceph_admin_key=new).changes == []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from appliance import inventory_secrets
 
@@ -97,14 +97,15 @@ def test_a_ceph_key_is_of_the_cipher_that_the_floor_brings() -> None:
     assert inventory_secrets.cephx_key() != inventory_secrets.cephx_key()
 
 
+def renew(inventory: Path, *names: str) -> Result:
+    words = [word for name in names for word in ("--renew", name)]
+    return CliRunner().invoke(inventory_secrets.secrets, [str(inventory), *words])
+
+
 def test_what_is_renewed_is_new_and_the_rest_stays(inventory: Path) -> None:
-    run = CliRunner()
     inventory_secrets.ensure(inventory)
     before = opened(inventory)
-    names = ["gateway_hub_token", "certificates_ca_key", "accounts_passwords.alice"]
-    done = run.invoke(
-        inventory_secrets.secrets, [str(inventory), *(word for name in names for word in ("--renew", name))]
-    )
+    done = renew(inventory, "gateway_hub_token", "certificates_ca_key", "accounts_passwords.alice")
     assert done.exit_code == 0, done.output
     after = opened(inventory)
     changed = {name for name in before if before[name] != after[name]}
@@ -123,9 +124,7 @@ def test_what_is_renewed_is_new_and_the_rest_stays(inventory: Path) -> None:
 def test_what_cannot_be_renewed_changes_nothing(inventory: Path, name: str) -> None:
     inventory_secrets.ensure(inventory)
     before = opened(inventory)
-    done = CliRunner().invoke(
-        inventory_secrets.secrets, [str(inventory), "--renew", "gateway_hub_token", "--renew", name]
-    )
+    done = renew(inventory, "gateway_hub_token", name)
     assert done.exit_code == 1
     assert name in done.output
     assert "Way out: choose among" in done.output
