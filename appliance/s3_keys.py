@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+NO_USER = "no user info saved"  # radosgw-admin's words where there is no such user
 Admin = Callable[[Sequence[str]], dict[str, Any]]
 
 
@@ -33,30 +34,37 @@ def radosgw_admin(words: Sequence[str]) -> dict[str, Any]:
     return answer
 
 
-def end(file: Path, now: float, admin: Admin = radosgw_admin) -> list[str]:
-    """End what is due, and return a line for each key that was due.
+def end(file: Path, now: float, admin: Admin = radosgw_admin) -> tuple[list[str], list[str]]:
+    """End what is due; return a line for each key that was, and one for each of which the cluster would not say.
 
-    Raises:
-        AdminError: the cluster does not answer. What was ended until then is no longer in the file.
+    One that cannot be ended keeps no other from ending.
     """
+    said: list[str] = []
+    faults: list[str] = []
     if not file.exists():
-        return []
+        return said, faults
     with file.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        said = []
         for entry in [entry for entry in json.loads(file.read_text()) if entry["ends"] <= now]:
             noted = json.loads(file.read_text())
             user, key = entry["user"], entry["access_key"]
-            shown = admin(["user", "info", f"--uid={user}"])
-            own = {one["access_key"] for one in shown.get("keys", []) if one["user"] == user}
-            if key in own and not own - {one["access_key"] for one in noted}:
-                said.append(f"{user} keeps the key {key}: there is no newer one. playbooks/researchers.yml makes it")
-                continue
-            if key in own:
-                admin(["key", "rm", f"--uid={user}", f"--access-key={key}", "--key-type=s3"])
+            try:
+                shown = admin(["user", "info", f"--uid={user}"])
+                own = {one["access_key"] for one in shown.get("keys", []) if one["user"] == user}
+                if key in own and not own - {one["access_key"] for one in noted}:
+                    said.append(
+                        f"{user} keeps the key {key}: there is no newer one. playbooks/researchers.yml makes it"
+                    )
+                    continue
+                if key in own:
+                    admin(["key", "rm", f"--uid={user}", f"--access-key={key}", "--key-type=s3"])
+            except AdminError as error:
+                if NO_USER not in str(error):
+                    faults.append(f"the key {key} of {user}: {error}")
+                    continue
             _write(file, [one for one in noted if one["access_key"] != key])
             said.append(f"the key {key} of {user} has ended")
-        return said
+    return said, faults
 
 
 def _write(file: Path, entries: list[dict[str, Any]]) -> None:
@@ -70,12 +78,12 @@ def main() -> int:
     """End what is due now, and say so in the journal."""
     parser = argparse.ArgumentParser(description="End the S3 keys whose time has come.")
     parser.add_argument("file", type=Path, help="which keys end when")
-    try:
-        print(*end(parser.parse_args().file, time.time()), sep="\n")
-    except AdminError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    said, faults = end(parser.parse_args().file, time.time())
+    for line in said:
+        print(line)
+    for line in faults:
+        print(line, file=sys.stderr)
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

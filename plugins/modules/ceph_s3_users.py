@@ -88,17 +88,21 @@ def noted(file: Path) -> list[dict[str, Any]]:
 
 
 def note(file: Path, more: Iterable[tuple[str, str]], ends: float) -> None:
-    """Say that further keys, each a user with an access key, end at a time. The file is there whole or as it was."""
+    """Say that keys, each a user with an access key, end at a time, or sooner where that is known already.
+
+    The file is there whole or as it was.
+    """
     file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # appliance/s3_keys.py, which ends them, holds the same lock.
     with file.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        known = noted(file)
-        listed = {entry["access_key"] for entry in known}
-        known += [{"user": user, "access_key": key, "ends": int(ends)} for user, key in more if key not in listed]
+        known = {entry["access_key"]: entry for entry in noted(file)}
+        for user, key in more:
+            until = min(int(ends), known.get(key, {}).get("ends", int(ends)))
+            known[key] = {"user": user, "access_key": key, "ends": until}
         new = file.with_suffix(".new")
         new.touch(mode=0o600)
-        new.write_text(json.dumps(known, indent=1))
+        new.write_text(json.dumps(list(known.values()), indent=1))
         new.replace(file)
 
 

@@ -38,7 +38,7 @@ def crosses() -> bool:
 
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(EVERY_FRAME)) as wire:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**25)
-        wire.bind((RACK.bridge, 0))
+        # Unbound: a bridge hands up no frame that it only forwards.
         wire.settimeout(0.2)
         thread = threading.Thread(target=watch, args=[wire])
         thread.start()
