@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
@@ -21,6 +23,12 @@ FACTS = FACILITY.facts
 PORT = FACTS["placement_port"]  # of the services, on the storage network
 URL = FACTS["s3_endpoint_placement_url"]  # of whichever answers, on every machine
 ENDPOINT = FACTS["s3_endpoint_url"]  # of the S3 gateways, on every machine
+
+# What this process trusts from now on: OpenSSL reads the variable for each new context.
+_AUTHORITY = tempfile.NamedTemporaryFile("w", prefix="authority-", suffix=".pem")  # noqa: SIM115  (as long as the process)
+_AUTHORITY.write(FACILITY.front.authority)
+_AUTHORITY.flush()
+os.environ["SSL_CERT_FILE"] = _AUTHORITY.name
 
 T = TypeVar("T")
 
@@ -100,8 +108,8 @@ def osd_map(pool: str, names: list[str]) -> list[dict[str, Any]]:
 
 
 def service_url(host: str = STORE) -> str:
-    """Return the address of a machine's placement service as the control host sees it."""
-    return f"http://{RACK.machine(host).address}:{PORT}"
+    """Return the address of a machine's placement service as the control host sees it, which trusts its authority."""
+    return f"https://{RACK.machine(host).address}:{PORT}"
 
 
 @cache

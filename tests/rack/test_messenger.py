@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
 from machines import FACILITY, RACK, STORES, ask
 from site_run import play
+from wire import CANARY, crosses
 
 from appliance.rack import health
 
-CANARY = b"appliance-canary-on-the-wire-"
-EVERY_FRAME = 0x0003  # ETH_P_ALL of linux/if_ether.h
 PUT = f"""
 import botocore.session
 s3 = botocore.session.get_session().create_client("s3", region_name="us-east-1")
@@ -23,32 +20,12 @@ for number in range(4):
 """
 
 
-def crosses() -> bool:
-    """Whether the rack's bridge carries what a gateway on a storage machine is given on its own loopback."""
-    seen, stop = threading.Event(), threading.Event()
-
-    def watch(wire: socket.socket) -> None:
-        while not stop.is_set():
-            try:
-                frame = wire.recv(65536)
-            except TimeoutError:
-                continue
-            if CANARY in frame:
-                seen.set()
-
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(EVERY_FRAME)) as wire:
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**25)
-        # Unbound: a bridge hands up no frame that it only forwards.
-        wire.settimeout(0.2)
-        thread = threading.Thread(target=watch, args=[wire])
-        thread.start()
-        gateway = f"http://127.0.0.1:{FACILITY.facts['ceph_rgw_port']}"
-        environment = f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/alice AWS_ENDPOINT_URL={gateway}"
-        for machine in STORES:
-            ask(machine, f"{environment} /opt/appliance/analysis/bin/python -", given=PUT)
-        stop.set()
-        thread.join()
-    return seen.is_set()
+def stores() -> None:
+    """Give each storage machine's gateway something to store, on its own loopback."""
+    gateway = f"http://127.0.0.1:{FACILITY.facts['ceph_rgw_port']}"
+    environment = f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/alice AWS_ENDPOINT_URL={gateway}"
+    for machine in STORES:
+        ask(machine, f"{environment} /opt/appliance/analysis/bin/python -", given=PUT)
 
 
 def restarted() -> None:
@@ -63,15 +40,15 @@ def _in_clear_again() -> Iterator[None]:
     yield
     assert play("secrets.yml").status == 0
     restarted()
-    assert crosses()
+    assert crosses(stores)
 
 
 @pytest.mark.usefixtures("_in_clear_again")
 def test_traffic_of_ceph_is_encrypted_where_the_site_says_so() -> None:
-    assert crosses()
+    assert crosses(stores)
     done = play("secrets.yml", ceph_mon_messenger_mode="secure")
     assert done.status == 0, done.said
     restarted()
-    assert not crosses()
+    assert not crosses(stores)
     done = play("verify.yml")
     assert done.status == 0, done.said
