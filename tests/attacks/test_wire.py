@@ -25,7 +25,8 @@ with socket.create_connection(("{{address}}", {{port}}), timeout=30) as own:
 
 
 def client(url: str) -> str:
-    return f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/alice AWS_ENDPOINT_URL={url} /opt/appliance/analysis/bin/python -"
+    environment = f"AWS_SHARED_CREDENTIALS_FILE=/etc/appliance/s3/alice AWS_ENDPOINT_URL={url}"
+    return f"{environment} /opt/appliance/analysis/bin/python -"
 
 
 def test_what_the_head_stores_does_not_leave_it_in_clear() -> None:
