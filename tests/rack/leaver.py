@@ -73,8 +73,8 @@ def token_status(path: str, token: str) -> int:
 
 def dask_status(token: str) -> int:
     """The status with which the Dask gateway answers to a token of the hub's, on the head."""
-    url = f"http://127.0.0.1:{FACILITY.facts['gateway_http_port']}/services/dask-gateway/api/v1/clusters/"
-    curl = "curl --silent --noproxy '*' --output /dev/null --write-out '%{http_code}' --header @-"
+    url = f"{FACILITY.facts['gateway_url']}/services/dask-gateway/api/v1/clusters/"
+    curl = "curl --silent --noproxy '*' --cacert /etc/appliance/authority.pem --output /dev/null --write-out '%{http_code}' --header @-"
     return int(ask("head1", f"{curl} {url}", given=f"Authorization: jupyterhub {token}"))
 
 

@@ -25,7 +25,7 @@ GATEWAY: dict[str, Any] = {
     "server_port": 8002,
     "http_port": 8003,
     "scheduler_port": 8786,
-    "address": "10.77.0.11",
+    "url": "https://head1:8003",
     "worker_memory_gib": 2,
     "worker_memory_gib_max": 8.0,
     "worker_cores": 1,
