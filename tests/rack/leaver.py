@@ -76,10 +76,8 @@ def token_status(path: str, token: str) -> int:
 def dask_status(token: str) -> int:
     """The status with which the Dask gateway answers to a token of the hub's, on the head."""
     url = f"{FACILITY.facts['gateway_url']}/services/dask-gateway/api/v1/clusters/"
-    curl = (
-        f"curl --silent --noproxy '*' --cacert {AUTHORITY} --output /dev/null --write-out '%{{http_code}}' --header @-"
-    )
-    return int(ask("head1", f"{curl} {url}", given=f"Authorization: jupyterhub {token}"))
+    curl = f"curl --silent --noproxy '*' --cacert {AUTHORITY} --output /dev/null --write-out '%{{http_code}}'"
+    return int(ask("head1", f"{curl} --header @- {url}", given=f"Authorization: jupyterhub {token}"))
 
 
 def log_in(name: str) -> HubSession:
