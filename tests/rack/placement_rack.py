@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
 from machines import FACILITY, HEAD, RACK, STORES, ask, until
+from tls_forward import forward
 
 from appliance.placement import MapClient
 from appliance.placement.auth.sigv4 import Keys
@@ -23,12 +22,6 @@ FACTS = FACILITY.facts
 PORT = FACTS["placement_port"]  # of the services, on the storage network
 URL = FACTS["s3_endpoint_placement_url"]  # of whichever answers, on every machine
 ENDPOINT = FACTS["s3_endpoint_url"]  # of the S3 gateways, on every machine
-
-# What this process trusts from now on: OpenSSL reads the variable for each new context.
-_AUTHORITY = tempfile.NamedTemporaryFile("w", prefix="authority-", suffix=".pem")  # noqa: SIM115  (as long as the process)
-_AUTHORITY.write(FACILITY.front.authority)
-_AUTHORITY.flush()
-os.environ["SSL_CERT_FILE"] = _AUTHORITY.name
 
 T = TypeVar("T")
 
@@ -107,9 +100,10 @@ def osd_map(pool: str, names: list[str]) -> list[dict[str, Any]]:
     return answers
 
 
+@cache
 def service_url(host: str = STORE) -> str:
-    """Return the address of a machine's placement service as the control host sees it, which trusts its authority."""
-    return f"https://{RACK.machine(host).address}:{PORT}"
+    """Return an address on the control host behind which a machine's placement service answers."""
+    return f"http://127.0.0.1:{forward(RACK.machine(host).address, int(PORT), FACILITY.front.authority)}"
 
 
 @cache

@@ -80,7 +80,7 @@ def test_the_gateway_is_configured_by_its_settings(tmp_path: Path) -> None:
     assert config.JupyterHubAuthenticator.jupyterhub_api_token == "of-the-gateway"
     assert config.SystemdClusterConfig.scheduler_memory == 2**29
     assert config.SystemdBackend.hosts == GATEWAY["hosts"]
-    assert config.SystemdBackend.api_url == "http://10.77.0.11:8003/services/dask-gateway/api"
+    assert config.SystemdBackend.api_url == "https://head1:8003/services/dask-gateway/api"
     assert config.Proxy.prefix == "/services/dask-gateway"
     key = config.SystemdBackend.db_encrypt_keys
     configure(config, read_object(GatewaySettings, GATEWAY), tmp_path, tmp_path, tmp_path)
