@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import ssl
 import threading
@@ -29,7 +28,8 @@ def forward(address: str, port: int, authority: str) -> int:
 
 def _join(client: socket.socket, address: str, port: int, context: ssl.SSLContext) -> None:
     # Where the server is not reached, the client sees that its connection ends.
-    with contextlib.suppress(OSError), client, socket.create_connection((address, port), timeout=60) as plain:
+    with contextlib.suppress(OSError), client:
+        plain = socket.create_connection((address, port), timeout=60)
         with context.wrap_socket(plain, server_hostname=address) as server:
             back = threading.Thread(target=_pump, args=[server, client], daemon=True)
             back.start()
@@ -38,8 +38,8 @@ def _join(client: socket.socket, address: str, port: int, context: ssl.SSLContex
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError), source.makefile("rb", buffering=0) as reading:
-        with target.makefile("wb", buffering=0) as writing:
-            shutil.copyfileobj(reading, writing, 65536)
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65536):
+            target.sendall(piece)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
