@@ -44,7 +44,8 @@ class NotebookSpawner(SystemdSpawner):  # type: ignore[misc]  # its package is n
 
         self.cmd = [str(environment / "bin/jupyterhub-singleuser")]
         self.slice = slice_of("notebooks.slice", account.pw_uid)
-        self.unit_extra_properties = unit_properties(account, environment, keys, self.settings)
+        groups = [group.name for group in self.user.groups]
+        self.unit_extra_properties = unit_properties(account, environment, keys, self.settings, groups)
         self.environment = notebook_environment(account.pw_name, self.unit_name, environment, self.settings)
 
         await self._forget_failed()
