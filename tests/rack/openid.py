@@ -43,14 +43,16 @@ class Provider:
         self.process = subprocess.Popen(
             words, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.write(json.dumps(self.settings))
         self.process.stdin.close()
         assert self.process.stdout.readline() == "listening\n"
 
     def stop(self) -> None:
         """End it."""
-        assert self.process and self.process.stdout
+        assert self.process
+        assert self.process.stdout
         self.process.terminate()
         self.process.wait()
         self.process.stdout.close()
