@@ -1,29 +1,20 @@
-"""Log-in by the machine's passwords, by a directory's, or at an OpenID Connect provider."""
+"""Log-in by the machine's passwords, and what all ways to log in share: few tries, and researchers only."""
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import grp
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from jupyterhub.auth import PAMAuthenticator
-from ldap3.core.exceptions import LDAPExceptionError
-from ldapauthenticator import LDAPAuthenticator
-from oauthenticator.generic import GenericOAuthenticator
-from oauthenticator.oauth2 import OAuthLoginHandler
-from tornado.httpclient import HTTPError as HttpClientError
+from jupyterhub.auth import Authenticator, PAMAuthenticator
 from tornado.web import HTTPError
-from traitlets import Dict, Instance, Int, Unicode
+from traitlets import Instance, Int, Unicode
 
 from appliance.hub.log_in_tries import LogInTries, TriesAllowed
 from appliance.researcher.account import NotAResearcherError, researcher_account
 
-PROVIDER_SECONDS = 20.0  # how long a provider may take to answer
 _EXPIRES = 7  # the field of /etc/shadow that says on which day an account ends (shadow(5))
 
 
@@ -36,18 +27,7 @@ class TooManyTriesError(HTTPError):
         self.headers = {"Retry-After": str(wait)}
 
 
-class ProviderError(HTTPError):
-    """A log-in that cannot be judged, since the one who judges does not answer."""
-
-    def __init__(self, provider: str) -> None:
-        super().__init__(503)
-        self.jupyterhub_message = (
-            f"{provider}, which says who you are, does not answer. Who is logged in stays so, and servers go on. "
-            "Try again later, or tell the facility's operators."
-        )
-
-
-class LimitedTries:
+class LimitedTries(Authenticator):  # type: ignore[misc]  # its package is not on the control host
     """Refuses to ask after too many tries; before an authenticator that asks for a name and a password."""
 
     tries_allowed: TriesAllowed = Instance(TriesAllowed).tag(config=True)
@@ -62,19 +42,17 @@ class LimitedTries:
         Raises:
             TooManyTriesError: nothing was asked.
         """
-        name, address = self.normalize_username(data["username"]), handler.request.remote_ip  # type: ignore[attr-defined]
+        name, address = self.normalize_username(data["username"]), handler.request.remote_ip
         if wait := self._tries.begin(name, address):
-            self.log.warning(  # type: ignore[attr-defined]
-                "Too many tries to log in (%.32r@%s): refused for %d s", name, address, wait
-            )
+            self.log.warning("Too many tries to log in (%.32r@%s): refused for %d s", name, address, wait)
             raise TooManyTriesError(wait)
-        found = await super().authenticate(handler, data)  # type: ignore[misc]
+        found = await super().authenticate(handler, data)
         if found:
             self._tries.succeeded(name, address)
         return found
 
 
-class ResearchersOnly:
+class ResearchersOnly(Authenticator):  # type: ignore[misc]
     """Lets in whom the machine knows as a researcher today; before an authenticator that only says who somebody is."""
 
     researchers_group: str = Unicode().tag(config=True)
@@ -93,77 +71,6 @@ class ResearchersOnly:
 
 class FacilityAuthenticator(LimitedTries, PAMAuthenticator):  # type: ignore[misc]  # not on the control host
     """The machine's passwords."""
-
-
-class _Directory(LDAPAuthenticator):  # type: ignore[misc]
-    """`LDAPAuthenticator` in threads, for its library waits for the directory, and with the facility's groups."""
-
-    groups: Mapping[str, str] = Dict().tag(config=True)
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._threads = ThreadPoolExecutor(16, thread_name_prefix="directory")
-
-    async def authenticate(self, handler: Any, data: dict[str, str]) -> Any:
-        """Return name and groups, or None for a wrong password; raises `ProviderError`."""
-        asked = asyncio.get_running_loop().run_in_executor(
-            self._threads, asyncio.run, super().authenticate(handler, data)
-        )
-        try:
-            found = await asyncio.wait_for(asked, PROVIDER_SECONDS)
-        except (LDAPExceptionError, TimeoutError) as error:
-            self.log.error("The directory %s does not answer: %s", self.server_address, error)
-            raise ProviderError("The directory") from error
-        if found:
-            found["groups"] = mapped(self.groups, found.pop("auth_state")["ldap_groups"])
-        return found
-
-
-class DirectoryAuthenticator(LimitedTries, ResearchersOnly, _Directory):
-    """A directory's passwords, and its groups."""
-
-
-class ProviderLogIn(OAuthLoginHandler):  # type: ignore[misc]
-    """Sends a browser to the provider, once it is known where that wants it."""
-
-    async def get(self) -> None:
-        """Redirect; raises `ProviderError`."""
-        await self.authenticator.discover()
-        super().get()
-
-
-class ProviderAuthenticator(ResearchersOnly, GenericOAuthenticator):  # type: ignore[misc]
-    """An OpenID Connect provider."""
-
-    login_handler = ProviderLogIn
-    issuer: str = Unicode().tag(config=True)
-
-    async def discover(self) -> None:
-        """Ask the provider for its addresses, on first use (OpenID Connect Discovery 1.0); raises `ProviderError`."""
-        if self.token_url:  # type: ignore[has-type]
-            return
-        url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
-        try:
-            told = await self.httpfetch(url, label="asking for the provider's addresses")
-        except (HttpClientError, HTTPError, OSError) as error:
-            self.log.error("%s: %s", url, error)
-            raise ProviderError(self.login_service) from error
-        self.authorize_url, self.userdata_url = told["authorization_endpoint"], told["userinfo_endpoint"]
-        self.token_url = told["token_endpoint"]
-
-    async def authenticate(self, handler: Any, data: Any = None, **words: Any) -> Any:
-        """Return name and groups; raises `ProviderError` where the provider does not answer."""
-        await self.discover()
-        try:
-            return await super().authenticate(handler, data, **words)
-        except (HttpClientError, OSError) as error:
-            self.log.error("%s: %s", self.issuer, error)
-            raise ProviderError(self.login_service) from error
-
-
-def mapped(groups: Mapping[str, str], theirs: Iterable[str]) -> list[str]:
-    """Return the facility's groups for those of a provider, sorted; others have none here."""
-    return sorted({groups[name] for name in theirs if name in groups})
 
 
 def _has_expired(name: str) -> bool:

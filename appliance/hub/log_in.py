@@ -11,7 +11,6 @@ from appliance.hub.provider_settings import LdapSettings, OidcSettings, from_fil
 from appliance.hub.settings import HubSettings
 
 PASSWORDS = 16  # looked at together: PAM takes seconds to refuse one, and others would wait behind a few wrong ones
-_ROOM = "appliance.hub.authenticator"
 
 
 def configure_log_in(c: Any, settings: HubSettings, credentials: Path, provider: Path) -> None:
@@ -28,7 +27,7 @@ def configure_log_in(c: Any, settings: HubSettings, credentials: Path, provider:
         FaultyError: the provider's settings have a fault.
     """
     if settings.log_in == "pam":
-        c.JupyterHub.authenticator_class = f"{_ROOM}.FacilityAuthenticator"
+        c.JupyterHub.authenticator_class = "appliance.hub.authenticator.FacilityAuthenticator"
         c.FacilityAuthenticator.executor_threads = PASSWORDS
         c.FacilityAuthenticator.tries_allowed = _tries(settings)
         c.PAMAuthenticator.service = "jupyterhub"
@@ -37,12 +36,12 @@ def configure_log_in(c: Any, settings: HubSettings, credentials: Path, provider:
         return
     told = from_file(settings.log_in, provider)
     if isinstance(told, LdapSettings):
-        c.JupyterHub.authenticator_class = f"{_ROOM}.DirectoryAuthenticator"
+        c.JupyterHub.authenticator_class = "appliance.hub.providers.DirectoryAuthenticator"
         section = c.DirectoryAuthenticator
         section.tries_allowed = _tries(settings)
         _directory(section, told)
     else:
-        c.JupyterHub.authenticator_class = f"{_ROOM}.ProviderAuthenticator"
+        c.JupyterHub.authenticator_class = "appliance.hub.providers.ProviderAuthenticator"
         section = c.ProviderAuthenticator
         _provider(section, told, (credentials / "provider-secret").read_text(encoding="ascii").strip(), settings)
     # Whom the machine knows: a provider knows many others.
@@ -68,6 +67,7 @@ def _directory(section: Any, told: LdapSettings) -> None:
     section.group_search_filter = told.group_filter
     # The directory is asked for each of them; whom they let in is not for it to say.
     section.allowed_groups = sorted(told.groups)
+    section.group_attributes = ["objectClass"]  # one that every entry has: whether it is found is all that is asked
     section.groups = dict(told.groups)
 
 

@@ -26,6 +26,7 @@ def variables(certificate: str, **changed: object) -> dict[str, Any]:
         "jupyterhub_ldap_user_dn": directory.USER_DN,
         "jupyterhub_ldap_groups": {GROUP: OURS},
         "jupyterhub_provider_authorities": certificate,
+        "jupyterhub_log_in_tries": 30,  # there are more here than a person makes
         **changed,
     }
 

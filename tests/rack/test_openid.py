@@ -71,7 +71,12 @@ def test_an_answer_that_the_hub_did_not_ask_for_opens_nothing(made: Provider) ->
 def test_where_the_provider_is_down_who_is_in_stays_in_and_the_page_says_what_is_wrong(made: Provider) -> None:
     alice = Person(made.front)
     alice.log_in("alice")
-    ask(HEAD, "systemctl restart jupyterhub")  # so that it knows nothing of the provider
+    # So that it knows nothing of the provider.
+    health = f"http://127.0.0.1:{FACILITY.facts['jupyterhub_proxy_port']}/hub/health"
+    ask(
+        HEAD,
+        f"systemctl restart jupyterhub; curl --silent --fail --retry 60 --retry-all-errors --retry-delay 1 {health}",
+    )
     made.stop()
     try:
         with pytest.raises(urllib.error.HTTPError) as refused:
