@@ -11,7 +11,8 @@ def take(count: int, address: str, least: int, most: int, last: Path) -> list[in
     """Return ports that are free now, in turn: one that was given out is given again only after all others.
 
     So two units that start at the same time get different ports, though neither listens yet. Should a researcher's own
-    program take a port in between, then the unit that was to have it ends and says so.
+    program take a port in between, then the unit that was to have it ends and says so, or has its pages at a port that
+    the firewall keeps closed.
 
     Args:
         count: how many.
