@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ for kind in (Gateway, GatewayCluster):
     del kind.__del__
 
 HERE = Path(__file__).parent
-ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+_NUMBERS = itertools.count(os.getpid() * 8)
 CONFIG = """
 from appliance.launching.backend import SystemdBackend, SystemdClusterConfig, cluster_options
 c.DaskGateway.backend_class = SystemdBackend
@@ -33,18 +34,26 @@ c.SystemdBackend.hosts = {hosts}
 c.SystemdBackend.ssh_command = {ssh}
 c.SystemdBackend.cluster_options = cluster_options([{environment!r}], memory_gib_max=4, cores_max=2)
 c.SystemdBackend.cluster_heartbeat_period = 2
+# Of what is slow because the machine is busy, nothing is given up.
+c.SystemdBackend.cluster_heartbeat_timeout = 120.0
 from appliance.launching.allowance import GIB, Amount
 c.SystemdBackend.most = Amount(clusters=2, workers=4, cores=12, memory=24 * GIB)
 """
 
 
+def _own_addresses() -> tuple[str, ...]:
+    """Three of loopback that no other gateway has, in whichever process: all begin with the first port of the range."""
+    number = next(_NUMBERS)
+    return tuple(f"127.{1 + number // 250 % 250}.{number % 250}.{host}" for host in (1, 2, 3))
+
+
 class RunningGateway:
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder, self.addresses = folder, _own_addresses()
         self.environment = os.path.realpath(sys.prefix)
         ports = dict(zip(("server", "http", "tls"), free_ports(3), strict=True))
         launcher = [sys.executable, str(HERE / "local_launcher.py"), str(folder), self.environment]
-        hosts = {f"host{address.rsplit('.', 1)[1]}": address for address in ADDRESSES}
+        hosts = {f"host{address.rsplit('.', 1)[1]}": address for address in self.addresses}
         (folder / "config.py").write_text(
             CONFIG.format(**ports, hosts=hosts, ssh=launcher, environment=self.environment)
         )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from dask_gateway import Gateway, GatewayCluster
 from dask_gateway.client import GatewayClusterError
-from running_gateway import ADDRESSES, RunningGateway, running_gateway
+from running_gateway import RunningGateway, running_gateway
 from waiting import until
 
 from appliance.launching.protocol import unit_name
@@ -31,12 +31,12 @@ def workers(running: RunningGateway, cluster: GatewayCluster) -> list[tuple[str,
 def test_workers_are_spread_and_a_lost_one_comes_back_where_it_was(running: RunningGateway) -> None:
     with running.gateway("alice") as gateway, gateway.new_cluster(environment=running.environment) as cluster:
         cluster.scale(3)
-        assert _hosts(cluster, 3) == list(ADDRESSES)
+        assert _hosts(cluster, 3) == list(running.addresses)
         address, lost = workers(running, cluster)[1]
         os.kill(running.pid(lost), signal.SIGKILL)
         until(lambda: len(workers(running, cluster)) == 4)
         assert workers(running, cluster)[3][0] == address
-        assert _hosts(cluster, 3) == list(ADDRESSES)
+        assert _hosts(cluster, 3) == list(running.addresses)
         with cluster.get_client(set_as_default=False) as client:
             assert client.submit(sum, [1, 2]).result(timeout=30) == 3
         assert running.starts("scheduler")[-1][1] == unit_name("alice", cluster.name.rpartition(".")[2])
@@ -45,10 +45,10 @@ def test_workers_are_spread_and_a_lost_one_comes_back_where_it_was(running: Runn
 def test_a_host_that_does_not_answer_is_passed_over(tmp_path: Path) -> None:
     # A gateway of its own: it passes the host over for a minute.
     with running_gateway(tmp_path) as own:
-        (own.folder / f"down-{ADDRESSES[0]}").touch()
+        (own.folder / f"down-{own.addresses[0]}").touch()
         with own.gateway("bob") as gateway, gateway.new_cluster(environment=own.environment) as cluster:
             cluster.scale(2)
-            assert _hosts(cluster, 2) == list(ADDRESSES[1:])
+            assert _hosts(cluster, 2) == list(own.addresses[1:])
 
 
 @pytest.mark.parametrize(
