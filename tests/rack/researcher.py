@@ -94,7 +94,8 @@ class Researcher:
             "BindPaths": home,
             "RuntimeMaxSec": str(self._seconds),
         }
-        command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}", f"--uid={self.user}"]
+        # Not quiet: what it says last is why a Python ended that a signal or the limit of its time has ended.
+        command = ["systemd-run", "--wait", "--pipe", "--collect", f"--unit={unit}", f"--uid={self.user}"]
         command += ["--slice=notebooks.slice", *(f"--property={line}" for line in as_lines(properties))]
         command += [f"--setenv={name}={value}" for name, value in variables.items()]
         shell = f'JUPYTERHUB_API_TOKEN="$(cat {credential(unit, "token")})" exec "$@"'
