@@ -88,7 +88,9 @@ def test_a_cluster_that_fails_keeps_the_map_and_is_told_and_heals(
     refresher.refresh()
     held = refresher.current()
     clock.now += 30
-    object.__setattr__(cluster.monitors.options, "timeout", 1)
+    options, patience = cluster.monitors.options, cluster.monitors.options.timeout
+    # No shorter for those that answer: a busy machine may take longer than that.
+    object.__setattr__(options, "timeout", 1 if fault == "silence" else patience)
     if question == "connect":
         cluster.monitors.close()
     cluster.fail(question, fault)
@@ -102,6 +104,7 @@ def test_a_cluster_that_fails_keeps_the_map_and_is_told_and_heals(
     assert message in json.loads(body)["failure"]
     assert "appliance_placement_failures_total 1" in running.request("/metrics")[2].decode()
     cluster.fail(question, "")
+    object.__setattr__(options, "timeout", patience)
     refresher.refresh()
     assert refresher.failure is None
     assert running.request("/healthz")[0] == 200
