@@ -11,7 +11,7 @@ UV_LOCK := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup lock readmes lint unit rack-tests verify role-tests facility-tests test release demo bench-quick bench bench-page clean
+.PHONY: help setup lock readmes lint unit rack-tests verify role-tests facility-tests test test-all release demo bench-quick bench bench-page clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -73,7 +73,10 @@ role-tests: setup ## Test single roles, each on the smallest rack that holds it 
 facility-tests: setup ## Build a facility on an emulated rack from bare machines, and test it (root)
 	MOLECULE_COMMAND_BORDERS=0 molecule test -s default
 
-test: lint unit rack-tests role-tests facility-tests ## Everything that must hold (root)
+test: lint unit rack-tests role-tests facility-tests ## What must hold before anything lands, in an hour (root)
+
+test-all: export FACILITY_TESTS := long or not long
+test-all: test ## The same, with what takes long: before a release, or where Ceph's or the machines' own parts change (root)
 
 release: setup ## Make release VERSION=X.Y.Z of a clean checkout, in two commits (docs/releasing.md)
 	@test -n "$(VERSION)" || { echo "error: which one? way out: make release VERSION=0.1.0" >&2; exit 1; }
