@@ -95,6 +95,7 @@ REGISTERED: dict[str, Any] = {
     "__firewall_state": {"stdout": "differ"},
     "__gateway_host_keys": {"results": [{"item": "store1", "content": KEY}]},
     "__gateway_link": {"stat": {"exists": False}},
+    "__https_front_ipv6": {"stat": {"exists": True}},
     "__jupyterhub_link": {"stat": {"exists": False}},
     "__placement_link": {"stat": {"exists": False}},
     "__node_base_written": {"written": []},
