@@ -84,6 +84,12 @@ def bootstrap_cluster(run: Run) -> Cluster:
     return Cluster(run, entity="client.bootstrap-osd", keyring=BOOTSTRAP_KEYRING)
 
 
+def admin_entry(key: str) -> str:
+    """The admin's entry in a keyring from which monitors learn it: the key, and the right to everything."""
+    caps = "".join(f'\tcaps {service} = "allow *"\n' for service in ("mds", "mgr", "mon", "osd"))
+    return f"[client.admin]\n\tkey = {key}\n{caps}"
+
+
 def flat_caps(caps: Mapping[str, str]) -> list[str]:
     """Capabilities as the monitors want them: each service, in order of name, and then what it may do."""
     return [word for service in sorted(caps) for word in (service, caps[service])]

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import math
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -17,7 +21,8 @@ module: ceph_s3_users
 short_description: Make sure that S3 users exist, each with keys and a bucket of its own name
 description:
   - Runs where the admin key and C(curl) are. The keys come back in C(credentials), so the task needs C(no_log).
-  - Users that exist keep their keys.
+  - Users that exist keep their keys, but for those in C(rotate). What these had is noted in the file C(ending) before
+    they get a key; a timer on the same machine takes it away when its time has come (role C(ceph_s3_users)).
   - A user whose bucket's name is another user's gets keys and no bucket, and stands in C(taken).
   - Who is not C(present) is suspended, with keys and buckets as they are, and gets no credentials.
 options:
@@ -32,6 +37,13 @@ options:
   objects_max: {description: The most objects of a user., type: int, required: true}
   buckets_max: {description: The most buckets of a user., type: int, required: true}
   endpoint: {description: Address of a gateway., type: str, required: true}
+  rotate: {description: Names of users who get new keys., type: list, elements: str, default: []}
+  valid_hours: {description: How long the keys that they had stay valid., type: float, default: 168}
+  ending:
+    description:
+      - The file that says which keys end when - a list of C(user), C(access_key) and C(ends), in seconds of Unix.
+    type: path
+    default: /var/lib/appliance/s3-keys-ending.json
 author: The appliance's maintainers
 """
 EXAMPLES = r"""
@@ -60,14 +72,38 @@ GIB = 2**30
 CREDENTIALS = "[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
 
 
-def first_key(user: dict[str, Any]) -> tuple[str, str]:
-    """A user's access and secret key, from what radosgw-admin says of the user; raises CephError if there is none."""
-    for key in user.get("keys", []):
-        if key["user"] == user["user_id"]:
-            return key["access_key"], key["secret_key"]
-    raise CephError(
-        f"S3 user {user['user_id']} has no key; `radosgw-admin key create --uid {user['user_id']}` makes one"
-    )
+def own_keys(user: dict[str, Any]) -> dict[str, str]:
+    """A user's secret keys by access key, without those of subusers, from what radosgw-admin says of the user."""
+    return {key["access_key"]: key["secret_key"] for key in user.get("keys", []) if key["user"] == user["user_id"]}
+
+
+def current_key(user: dict[str, Any], ending: Collection[str]) -> tuple[str, str] | None:
+    """The access and secret key of a user that does not end; None where there is none."""
+    return next(((access, secret) for access, secret in own_keys(user).items() if access not in ending), None)
+
+
+def noted(file: Path) -> list[dict[str, Any]]:
+    """Which keys end when; none where no key ever did."""
+    return json.loads(file.read_text()) if file.exists() else []
+
+
+def note(file: Path, more: Iterable[tuple[str, str]], ends: float) -> None:
+    """Say that keys, each a user with an access key, end at a time, or sooner where that is known already.
+
+    The file is there whole or as it was.
+    """
+    file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # appliance/s3_keys.py, which ends them, holds the same lock.
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = {entry["access_key"]: entry for entry in noted(file)}
+        for user, key in more:
+            until = min(int(ends), known.get(key, {}).get("ends", int(ends)))
+            known[key] = {"user": user, "access_key": key, "ends": until}
+        new = file.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(list(known.values()), indent=1))
+        new.replace(file)
 
 
 def make_bucket(run: Run, endpoint: str, bucket: str, access: str, secret: str) -> None:
@@ -140,9 +176,14 @@ def suspend(module: AnsibleModule, cluster: Cluster, name: str) -> Served:
 
 
 def serve(
-    module: AnsibleModule, cluster: Cluster, wanted: Mapping[str, Any], exists: bool, buckets: Collection[str]
+    module: AnsibleModule,
+    cluster: Cluster,
+    wanted: Mapping[str, Any],
+    exists: bool,
+    buckets: Collection[str],
+    ending: Collection[str],
 ) -> Served:
-    """Make sure of one user, whose bucket may be one of all ``buckets`` already."""
+    """Make sure of one user, whose bucket may be one of all ``buckets`` already, with a key that is not ``ending``."""
     name = wanted["name"]
     if wanted.get("state", "present") != "present":
         return suspend(module, cluster, name) if exists else Served(changed=False)
@@ -159,12 +200,16 @@ def serve(
         for command in commands:
             cluster.rgw(*command)
     changed = bool(commands) or not exists
-    if not user.get("keys"):  # who left, and handed over, comes back
+    key = current_key(user, ending)
+    if key is None:  # all that there are end, or who left, and handed over, comes back
         changed = True
         if module.check_mode:
             return Served(changed)
         user = cluster.rgw("key", "create", f"--uid={name}", "--key-type=s3", "--gen-access-key", "--gen-secret")
-    access, secret = first_key(user)
+        key = current_key(user, ending)
+        if key is None:
+            raise CephError(f"S3 user {name} got no new key")
+    access, secret = key
     credentials = CREDENTIALS.format(access=access, secret=secret)
     if name in buckets:
         owner = cluster.rgw("bucket", "stats", "--bucket", name)["owner"]
@@ -172,6 +217,14 @@ def serve(
     if not module.check_mode:
         make_bucket(module.run_command, module.params["endpoint"], name, access, secret)
     return Served(changed=True, credentials=credentials)
+
+
+def rotate(module: AnsibleModule, cluster: Cluster, present: Collection[str]) -> None:
+    """Note that the keys of those who get new ones end. Before these are made: a run that dies here is made up for."""
+    names = [name for name in module.params["rotate"] if name in present]
+    keys = [(name, key) for name in names for key in own_keys(cluster.rgw("user", "info", "--uid", name))]
+    if keys:
+        note(Path(module.params["ending"]), keys, time.time() + module.params["valid_hours"] * 3600)
 
 
 def main() -> None:
@@ -183,6 +236,9 @@ def main() -> None:
             "objects_max": {"type": "int", "required": True},
             "buckets_max": {"type": "int", "required": True},
             "endpoint": {"type": "str", "required": True},
+            "rotate": {"type": "list", "elements": "str", "default": []},
+            "valid_hours": {"type": "float", "default": 168},
+            "ending": {"type": "path", "default": "/var/lib/appliance/s3-keys-ending.json"},
         },
         supports_check_mode=True,
     )
@@ -191,9 +247,14 @@ def main() -> None:
     try:
         present = set(cluster.rgw("user", "list"))
         buckets = set(cluster.rgw("bucket", "list"))
+        if not module.check_mode:
+            rotate(module, cluster, present)
+        ending = {entry["access_key"] for entry in noted(Path(module.params["ending"]))}
         # Each question starts a process that opens the cluster anew; a few at once keep a large site's run short.
         with ThreadPoolExecutor(max_workers=4) as pool:
-            done = list(pool.map(lambda one: serve(module, cluster, one, one["name"] in present, buckets), users))
+            done = list(
+                pool.map(lambda one: serve(module, cluster, one, one["name"] in present, buckets, ending), users)
+            )
     except CephError as error:
         module.fail_json(msg=str(error))
     by_name = {user["name"]: served for user, served in zip(users, done, strict=True)}
