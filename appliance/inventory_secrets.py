@@ -9,7 +9,7 @@ import struct
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from secrets import choice, token_bytes, token_hex, token_urlsafe
 from typing import Any
@@ -21,6 +21,15 @@ SECRETS_FILE = Path("group_vars/all/secrets.yml")
 # Ceph's number for keys of AES256KRB5, the cipher of release 20.2.4 that closes CVE-2025-30156, and their length.
 CEPHX_KEY_TYPE = 2
 CEPHX_KEY_BYTES = 32
+# Secrets that can be given anew, and the playbook that brings the new ones to the machines.
+RENEWABLE = {
+    "ceph_admin_key": "secrets",
+    "jupyterhub_cookie_secret": "secrets",
+    "jupyterhub_proxy_token": "secrets",
+    "gateway_hub_token": "secrets",
+    "certificates_ca_key": "secrets",
+    "accounts_passwords": "researchers",
+}
 AUTHORITY_KEY, AUTHORITY_CERTIFICATE = "certificates_ca_key", "certificates_ca_certificate"
 AUTHORITY_DAYS = 3650
 KEY_USAGES = [
@@ -111,6 +120,28 @@ def completed(present: Mapping[str, Any], users: Iterable[str]) -> dict[str, Any
     return full
 
 
+def without(present: Mapping[str, Any], renewed: Iterable[str]) -> dict[str, Any]:
+    """The secrets that stay where some are to be made anew: ``accounts_passwords.NAME`` is one researcher's password.
+
+    Raises SecretsError where one of them is none, or none that can be made anew.
+    """
+    kept = dict(present)
+    for name in renewed:
+        variable, _, user = name.partition(".")
+        passwords = dict(kept.get("accounts_passwords") or {})
+        if variable not in RENEWABLE or (variable == "accounts_passwords") != bool(user):
+            ways = ", ".join(sorted(RENEWABLE)).replace("accounts_passwords", "accounts_passwords.NAME")
+            raise SecretsError(f"{name} cannot be made anew. Way out: choose among {ways}")
+        if user and user not in passwords:
+            raise SecretsError(f"{name}: no such researcher. Way out: choose among {', '.join(sorted(passwords))}")
+        if user:
+            del passwords[user]
+            kept["accounts_passwords"] = passwords
+        else:
+            kept.pop(variable, None)
+    return kept
+
+
 def differing(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
     """Names of the secrets in ``wanted`` that ``present`` lacks or has other values of; it may hold more."""
     found = [name for name in wanted if name != "accounts_passwords" and present.get(name) != wanted[name]]
@@ -175,8 +206,8 @@ def write_private(path: Path, content: bytes) -> None:
         raise
 
 
-def ensure(inventory: Path) -> list[str]:
-    """Make the secrets that an inventory lacks, and its vault's password if there is none.
+def ensure(inventory: Path, renewed: Sequence[str] = ()) -> list[str]:
+    """Make the secrets that an inventory lacks, those to be ``renewed``, and its vault's password if there is none.
 
     Gives what was added, as variables' names (never values); an empty list if nothing was missing.
     Raises SecretsError, with nothing changed, if secrets are there that cannot be read.
@@ -196,7 +227,7 @@ def ensure(inventory: Path) -> list[str]:
     else:
         key = token_urlsafe(32)
         write_private(password_path, f"{key}\n".encode())
-    present = read(secrets_path, key) if secrets_path.exists() else {}
+    present = without(read(secrets_path, key) if secrets_path.exists() else {}, renewed)
     full = completed(present, users)
     added = [name for name in full if name not in present and name != "accounts_passwords"]
     known = present.get("accounts_passwords") or {}
@@ -211,11 +242,14 @@ def ensure(inventory: Path) -> list[str]:
 
 @click.command("secrets")
 @click.argument("inventory", type=click.Path(path_type=Path, file_okay=False))
-def secrets(inventory: Path) -> None:
+@click.option("--renew", multiple=True, metavar="NAME", help="Make this one anew; several are given one by one.")
+def secrets(inventory: Path, renew: tuple[str, ...]) -> None:
     """Make the secrets that the inventory directory INVENTORY lacks; those that are there stay."""
     try:
-        added = ensure(inventory)
+        added = ensure(inventory, renew)
     except SecretsError as error:
         raise click.ClickException(str(error)) from error
     where = inventory / SECRETS_FILE
     click.echo(f"{where}: added {', '.join(added)}" if added else f"{where}: nothing was missing")
+    for playbook in sorted({RENEWABLE[name.partition(".")[0]] for name in renew}):
+        click.echo(f"bring them to the machines: ansible-playbook -i {inventory} playbooks/{playbook}.yml")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ceph_cli import admin_entry
 
 DOCUMENTATION = r"""
 module: ceph_mon_store
@@ -43,12 +44,6 @@ path:
 KEYRING = """[mon.]
 \tkey = {mon_key}
 \tcaps mon = "allow *"
-[client.admin]
-\tkey = {admin_key}
-\tcaps mds = "allow *"
-\tcaps mgr = "allow *"
-\tcaps mon = "allow *"
-\tcaps osd = "allow *"
 """
 
 
@@ -87,7 +82,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="ceph-mon-") as scratch:
         keyring, first_map = Path(scratch) / "keyring", Path(scratch) / "monmap"
-        keyring.write_text(KEYRING.format(mon_key=wanted["mon_key"], admin_key=wanted["admin_key"]))
+        keyring.write_text(KEYRING.format(mon_key=wanted["mon_key"]) + admin_entry(wanted["admin_key"]))
         module.run_command(
             ["monmaptool", "--create", "--fsid", wanted["fsid"], *addresses(wanted["members"]), str(first_map)],
             check_rc=True,

@@ -20,6 +20,7 @@ UNITS = {
     "dask-gateway.service": "head1",
     "appliance-listeners.service": STORE,
     "appliance-firewall.service": STORE,
+    "appliance-s3-keys.service": STORE,
     "appliance-placement.service": STORE,
     "appliance-layouts@test.service": STORE,
     "appliance-osd-activate@0.service": STORE,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from appliance import inventory_secrets
 
@@ -94,3 +95,37 @@ def test_a_ceph_key_is_of_the_cipher_that_the_floor_brings() -> None:
     kind, _, nanoseconds, length = struct.unpack("<HIIH", raw[:12])
     assert (kind, nanoseconds, length, len(raw)) == (2, 0, 32, 44)
     assert inventory_secrets.cephx_key() != inventory_secrets.cephx_key()
+
+
+def renew(inventory: Path, *names: str) -> Result:
+    words = [word for name in names for word in ("--renew", name)]
+    return CliRunner().invoke(inventory_secrets.secrets, [str(inventory), *words])
+
+
+def test_what_is_renewed_is_new_and_the_rest_stays(inventory: Path) -> None:
+    inventory_secrets.ensure(inventory)
+    before = opened(inventory)
+    done = renew(inventory, "gateway_hub_token", "certificates_ca_key", "accounts_passwords.alice")
+    assert done.exit_code == 0, done.output
+    after = opened(inventory)
+    changed = {name for name in before if before[name] != after[name]}
+    # The authority's certificate goes with its key.
+    assert changed == {"gateway_hub_token", "certificates_ca_key", "certificates_ca_certificate", "accounts_passwords"}
+    passwords: list[Any] = [before["accounts_passwords"], after["accounts_passwords"]]
+    assert {name for name in passwords[0] if passwords[0][name] != passwords[1][name]} == {"alice"}
+    assert "playbooks/secrets.yml" in done.output
+    assert "playbooks/researchers.yml" in done.output
+    assert str(after["gateway_hub_token"]) not in done.output
+
+
+@pytest.mark.parametrize(
+    "name", ["ceph_fsid", "ceph_mon_key", "nothing", "accounts_passwords", "accounts_passwords.zoe", "ceph_admin_key.x"]
+)
+def test_what_cannot_be_renewed_changes_nothing(inventory: Path, name: str) -> None:
+    inventory_secrets.ensure(inventory)
+    before = opened(inventory)
+    done = renew(inventory, "gateway_hub_token", name)
+    assert done.exit_code == 1
+    assert name in done.output
+    assert "Way out: choose among" in done.output
+    assert opened(inventory) == before

@@ -53,8 +53,9 @@ def test_the_first_failure_ends_a_row_of_commands_and_is_named() -> None:
         cluster.tell([{"prefix": "osd pool create", "pool": "data"}, {"prefix": "osd pool set", "pool": "data"}, {}])
 
 
-def test_a_user_without_keys_is_reported_with_the_way_out() -> None:
-    keys = [{"user": "alice:sub", "access_key": "x", "secret_key": "y"}]
-    assert ceph_s3_users.first_key({"user_id": "alice", "keys": [{**keys[0], "user": "alice"}]}) == ("x", "y")
-    with pytest.raises(ceph_s3_users.CephError, match="key create --uid alice"):
-        ceph_s3_users.first_key({"user_id": "alice", "keys": keys})
+def test_the_current_key_is_the_users_own_and_does_not_end() -> None:
+    keys = [{"user": user, "access_key": key, "secret_key": "y"} for user, key in (("alice:sub", "x"), ("alice", "z"))]
+    shown = {"user_id": "alice", "keys": keys}
+    assert ceph_s3_users.current_key(shown, []) == ("z", "y")
+    assert ceph_s3_users.current_key(shown, ["z"]) is None
+    assert ceph_s3_users.current_key({"user_id": "alice", "keys": []}, []) is None

@@ -1,0 +1,102 @@
+"""Each of the facility's secrets is renewed by one playbook, while servers and clusters go on."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import ssl
+import urllib.error
+from collections.abc import Iterator
+
+import pytest
+from hub_session import HubSession
+from machines import FACILITY, HEAD, STORES, ask, run_on
+from site_run import play
+
+from appliance.inventory_secrets import authority, cephx_key
+
+OLD = "/run/test-old-admin"
+KEYRING = "/etc/ceph/ceph.client.admin.keyring"
+RUNNING = "systemctl show --value --property=InvocationID jupyter-alice-singleuser"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _the_vaults_own_again() -> Iterator[None]:
+    """The rack's vault stays as it is: a run gives other secrets, and in the end one without them."""
+    yield
+    done = play("secrets.yml")
+    assert done.status == 0, done.said
+    assert json.loads(ask(STORES[0], "ceph health --format json"))["status"] == "HEALTH_OK"
+
+
+@pytest.fixture
+def alice() -> HubSession:
+    session = HubSession(FACILITY.front, "alice")
+    session.log_in(FACILITY.password("alice"))
+    if not session.server():
+        session.start()
+    session.ask("/user/alice/lab")
+    return session
+
+
+def test_the_admin_s_key_is_renewed() -> None:
+    old, new = ask(STORES[0], f"cat {KEYRING}"), cephx_key()
+    done = play("secrets.yml", ceph_admin_key=new)
+    assert done.status == 0, done.said
+    assert new not in done.said
+    for machine in STORES:
+        assert new in ask(machine, f"cat {KEYRING}")
+        ask(machine, "timeout 60 ceph health")
+    # The old one opens nothing.
+    ask(STORES[0], f"umask 077; cat > {OLD}", given=old)
+    refused = run_on(STORES[0], f"timeout 60 ceph --keyring {OLD} health")
+    ask(STORES[0], f"rm {OLD}")
+    assert refused.returncode != 0
+    assert "denied" in refused.stdout + refused.stderr
+    assert play("secrets.yml", ceph_admin_key=new).changes == []
+
+
+@pytest.mark.long
+def test_a_run_that_died_after_the_files_had_the_new_key_is_made_up_for() -> None:
+    new = cephx_key()
+    for machine in STORES:
+        ask(machine, f"cat > {KEYRING}", given=f"[client.admin]\n\tkey = {new}\n")
+    assert run_on(STORES[0], "timeout 60 ceph health").returncode != 0
+    done = play("secrets.yml", ceph_admin_key=new)
+    assert done.status == 0, done.said
+    ask(STORES[0], "timeout 60 ceph health")
+
+
+@pytest.mark.long
+def test_the_gateway_s_token_is_renewed_and_servers_ask_it_on(alice: HubSession) -> None:
+    server = ask(HEAD, RUNNING)
+    assert play("secrets.yml", gateway_hub_token=secrets.token_hex(32)).status == 0
+    done = play("verify.yml")
+    assert done.status == 0, done.said
+    assert ask(HEAD, RUNNING) == server
+    alice.ask("/hub/api/users/alice")
+
+
+def test_cookies_of_before_open_nothing_and_servers_go_on(alice: HubSession) -> None:
+    server = ask(HEAD, RUNNING)
+    new = {"jupyterhub_cookie_secret": secrets.token_hex(32), "jupyterhub_proxy_token": secrets.token_hex(32)}
+    done = play("secrets.yml", **new)
+    assert done.status == 0, done.said
+    assert [value for value in new.values() if value in done.said] == []
+    with pytest.raises(urllib.error.HTTPError):
+        alice.ask("/hub/api/users/alice")
+    again = HubSession(FACILITY.front, "alice")
+    again.log_in(FACILITY.password("alice"))
+    again.ask("/user/alice/lab")
+    assert ask(HEAD, RUNNING) == server
+
+
+@pytest.mark.long
+def test_another_authority_signs_anew() -> None:
+    key, certificate = authority()
+    assert play("secrets.yml", certificates_ca_key=key, certificates_ca_certificate=certificate).status == 0
+    with pytest.raises((ssl.SSLError, urllib.error.URLError)):
+        FACILITY.front.opener().open(f"{FACILITY.front.url}/hub/login", timeout=30)
+    own = type(FACILITY.front)(FACILITY.front.url, FACILITY.front.address, certificate, FACILITY.front.subdomains)
+    with own.opener().open(f"{own.url}/hub/login", timeout=30) as answer:
+        assert answer.status == 200
