@@ -22,7 +22,7 @@ def configure(c: Any, settings: GatewaySettings, credentials: Path, state: Path,
     Args:
         c: the configuration object.
         settings: the site's.
-        credentials: holds ``hub-token``.
+        credentials: holds ``hub-token``, and the machine's certificate ``machine.pem`` with ``machine.pem.key``.
         state: the service's own directory: database, its key, and the ssh key.
         runtime: for the sockets of standing ssh connections.
     """
@@ -36,6 +36,7 @@ def configure(c: Any, settings: GatewaySettings, credentials: Path, state: Path,
     c.JupyterHubAuthenticator.cache_max_age = 30
 
     c.Proxy.address = f":{settings.http_port}"
+    c.Proxy.tls_cert, c.Proxy.tls_key = (str(credentials / name) for name in ("machine.pem", "machine.pem.key"))
     c.Proxy.tcp_address = f":{settings.scheduler_port}"
     c.Proxy.prefix = GATEWAY_PREFIX
 
@@ -43,7 +44,7 @@ def configure(c: Any, settings: GatewaySettings, credentials: Path, state: Path,
     c.SystemdBackend.db_url = f"sqlite:///{state}/gateway.sqlite"
     c.SystemdBackend.db_encrypt_keys = [_key(state / "database-key")]
     c.SystemdBackend.stop_clusters_on_shutdown = False
-    c.SystemdBackend.api_url = f"http://{settings.address}:{settings.http_port}{GATEWAY_PREFIX}/api"
+    c.SystemdBackend.api_url = f"{settings.url}{GATEWAY_PREFIX}/api"
     c.SystemdBackend.cluster_heartbeat_period = settings.heartbeat_period
     # A scheduler may be busy with a large graph for a while; that is no reason to take it away.
     c.SystemdBackend.cluster_heartbeat_timeout = 120.0

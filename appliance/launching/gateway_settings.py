@@ -14,7 +14,6 @@ from appliance.checked_json import (
     PositiveNumber,
     PositiveWhole,
     Seconds,
-    Text,
     Url,
     check_file,
     is_text,
@@ -42,7 +41,7 @@ class GatewaySettings:
         server_port: where the gateway itself listens, on loopback.
         http_port: where its proxy for HTTP listens.
         scheduler_port: where its proxy to the schedulers listens.
-        address: of this machine, as the storage hosts see it.
+        url: the proxy for HTTP, as the storage hosts and notebooks see it, without a path.
         worker_memory_gib: memory of a worker where the researcher says nothing, in GiB.
         worker_memory_gib_max: the most memory of a worker.
         worker_cores: cores of a worker where the researcher says nothing.
@@ -64,7 +63,7 @@ class GatewaySettings:
     server_port: Port
     http_port: Port
     scheduler_port: Port
-    address: Text
+    url: Url
     worker_memory_gib: PositiveNumber
     worker_memory_gib_max: PositiveNumber
     worker_cores: PositiveWhole

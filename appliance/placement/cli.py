@@ -187,6 +187,8 @@ def placement() -> None:
 @placement.command()
 @click.option("--listen", default="127.0.0.1", show_default=True, help="Address to bind.")
 @click.option("--port", required=True, type=click.IntRange(1, 65535))
+@click.option("--certificate", type=click.Path(path_type=Path), help="Serve over TLS with it (PEM); else plain HTTP.")
+@click.option("--key", type=click.Path(path_type=Path), help="The certificate's key (PEM).")
 @click.option("--ceph-id", default="placement", show_default=True, help="Ceph user, without `client.`.")
 @click.option("--conf", default="/etc/ceph/ceph.conf", show_default=True, type=click.Path(path_type=Path))
 @click.option("--keyring", required=True, type=click.Path(path_type=Path), help="The Ceph user's key.")
@@ -213,6 +215,8 @@ def placement() -> None:
 def serve(
     listen: str,
     port: int,
+    certificate: Path | None,
+    key: Path | None,
     ceph_id: str,
     conf: Path,
     keyring: Path,
@@ -227,6 +231,7 @@ def serve(
     """Serve the cluster's map over HTTP until stopped."""
     import asyncio
     import logging
+    import ssl
 
     from appliance.placement.auth.sigv4 import Keys
     from appliance.placement.service.app import PlacementService
@@ -256,7 +261,16 @@ def serve(
         raise click.BadParameter(str(error), param_hint="--s3-endpoint") from error
     refresher = MapRefresher(Monitors(CephClientOptions(ceph_id, conf, keyring, python)), rgw, chunk_bytes)
     layouts = LayoutLookup(ManifestSocket(layouts_socket), pools)
-    service = PlacementService(refresher, layouts, authenticator, interval)
+    if (certificate is None) != (key is None):
+        raise click.UsageError("--certificate and --key: give both, or neither")
+    tls = None
+    if certificate and key:
+        try:
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.load_cert_chain(certificate, key)
+        except OSError as error:
+            raise click.ClickException(f"{certificate}, {key}: {error}") from error
+    service = PlacementService(refresher, layouts, authenticator, interval, tls=tls)
     try:
         asyncio.run(service.run(listen, port))
     except OSError as error:

@@ -22,6 +22,10 @@ class Addresses:
     placement_url: str
 
 
+# The certificate of the facility's authority, for everybody to read.
+AUTHORITY = "/etc/appliance/authority.pem"
+
+
 def credential(unit: str, name: str) -> str:
     """Return the path at which a unit finds one of its credentials; ``unit`` is its full name."""
     return f"/run/credentials/{unit}/{name}"
@@ -49,6 +53,8 @@ def common_environment(unit: str, environment: str, addresses: Addresses) -> dic
         "AWS_ALLOW_HTTP": "true",
         "AWS_DEFAULT_REGION": "default",
         "AWS_SHARED_CREDENTIALS_FILE": credential(unit, "s3"),
+        # By which the gateway's certificate is judged. OpenSSL goes on trusting the machine's directory of authorities.
+        "SSL_CERT_FILE": AUTHORITY,
         # Temporary directories are the unit's own memory: what a Dask worker spilled there would be held twice.
         "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
         "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",

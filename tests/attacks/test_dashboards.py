@@ -11,6 +11,8 @@ from dashboard_scene import NO_ANSWER, Answer, Owner, fetch, fetches, owner, vis
 from intruder import run
 from machines import FACILITY, HEAD, MACHINES, RACK, STORES, ask
 
+from appliance.researcher.environment import AUTHORITY
+
 HEAD_ADDRESS = RACK.machine(HEAD).address
 HTTP_PORT, TLS_PORT = FACILITY.facts["gateway_http_port"], FACILITY.facts["gateway_scheduler_port"]
 GATEWAY = "/services/dask-gateway"
@@ -69,17 +71,17 @@ def test_the_hub_leads_to_no_dashboard_of_the_gateways(alice: Owner, bob: Owner,
 def test_the_gateways_port_leads_to_no_dashboard(alice: Owner, machine: str, user: str) -> None:
     paths = ["", "/", "/status", "/metrics", "/individual-plots.json", "/../../clusters/"]
     targets = [*(f"{GATEWAY}/clusters/{alice.cluster}{path}" for path in paths), f"{GATEWAY}/api/health"]
-    port = {"host": HEAD_ADDRESS, "port": HTTP_PORT, "tls": False}
+    port = {"host": HEAD_ADDRESS, "port": HTTP_PORT}
     answers = fetches(machine, user, *({**port, "path": target} for target in targets))
     assert [status for status, _ in answers] == [*[404] * len(paths), 200]
 
 
 def test_the_gateway_gives_a_certificate_to_its_owner_alone(alice: Owner, bob: Owner) -> None:
-    url = f"http://127.0.0.1:{HTTP_PORT}{GATEWAY}/api/v1/clusters/{alice.cluster}"
+    url = f"{FACILITY.facts['gateway_url']}{GATEWAY}/api/v1/clusters/{alice.cluster}"
 
     def told(token: str) -> tuple[str, bool]:
         """The status, and whether a key was in the answer; asked on the head, since others cannot."""
-        curl = f"curl --silent --noproxy '*' --write-out '\\n%{{http_code}}' --header @- {url}"
+        curl = f"curl --silent --noproxy '*' --cacert {AUTHORITY} --write-out '\\n%{{http_code}}' --header @- {url}"
         body, _, status = ask(HEAD, curl, given=f"Authorization: jupyterhub {token}" if token else "").rpartition("\n")
         return status, "PRIVATE KEY" in body
 

@@ -15,7 +15,7 @@ DOORS = {
     "monitor": (NEIGHBOUR, 3300),
     "monitor's older protocol": (NEIGHBOUR, 6789),
     "OSD": (NEIGHBOUR, 0),
-    "S3 gateway": (NEIGHBOUR, int(FACTS["ceph_rgw_port"])),
+    "S3 gateway": (NEIGHBOUR, int(FACTS["ceph_rgw_tls_port"])),
     "placement service": (NEIGHBOUR, int(FACTS["placement_port"])),
 }
 PLACES = (HEAD, STORES[0])

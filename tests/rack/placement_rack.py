@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from machines import FACILITY, HEAD, RACK, STORES, ask, until
+from tls_forward import forward
 
 from appliance.placement import MapClient
 from appliance.placement.auth.sigv4 import Keys
@@ -99,9 +100,10 @@ def osd_map(pool: str, names: list[str]) -> list[dict[str, Any]]:
     return answers
 
 
+@cache
 def service_url(host: str = STORE) -> str:
-    """Return the address of a machine's placement service as the control host sees it."""
-    return f"http://{RACK.machine(host).address}:{PORT}"
+    """Return an address on the control host behind which a machine's placement service answers."""
+    return f"http://127.0.0.1:{forward(RACK.machine(host).address, int(PORT), FACILITY.front.authority)}"
 
 
 @cache

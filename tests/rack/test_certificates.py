@@ -162,10 +162,10 @@ def test_a_sites_own_certificate_comes_and_goes_while_notebooks_run(site: Site, 
 def test_a_certificate_is_made_anew_before_it_ends_while_notebooks_run(alices_server: HubSession) -> None:
     before, key = shown(FACILITY.front.authority), ask(HEAD, "sha256sum /etc/appliance/tls/machine.pem.key")
     started = ask(HEAD, "systemctl show --value --property=InvocationID jupyter-alice-singleuser jupyterhub")
-    assert play("hub.yml").changes == []
+    assert play("certificates.yml").changes == []
     assert shown(FACILITY.front.authority) == before
     # It holds for 397 days: to a run that wants them all, it ends soon.
-    assert play("hub.yml", certificates_renewal_days=397).status == 0
+    assert play("certificates.yml", certificates_renewal_days=397).status == 0
     assert shown(FACILITY.front.authority) != before
     assert ask(HEAD, "sha256sum /etc/appliance/tls/machine.pem.key") == key
     alices_server.ask("/user/alice/api/status")

@@ -68,7 +68,7 @@ say(**encode_map(MapClient(os.environ["APPLIANCE_PLACEMENT_URL"]).get("alice")))
 """
 # Hands out one document to whoever asks, as the placement service would.
 LIAR = """
-import http.server, sys
+import http.server, ssl, sys
 
 class Liar(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -79,7 +79,11 @@ class Liar(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[3])), Liar).serve_forever()
+server = http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[3])), Liar)
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain("/etc/appliance/tls/machine.pem", "/etc/appliance/tls/machine.pem.key")
+server.socket = tls.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
 """
 
 

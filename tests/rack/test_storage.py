@@ -185,8 +185,11 @@ def test_counters_of_the_s3_address_are_there_for_the_machine_alone() -> None:
     assert "haproxy_backend_http_responses_total" in ask("store1", f'/usr/bin/python3.13 -c "{fetch}"')
     listening = ask("store1", "ss --tcp --listening --numeric --no-header")
     ours = {PORTS[f"s3_endpoint{name}_port"] for name in ("", "_metrics", "_placement")}
-    expected = {f"127.0.0.1:{port}" for port in ours} | {f"0.0.0.0:{PORTS['ceph_rgw_port']}"}
-    suffixes = tuple(f":{port}" for port in {*ours, PORTS["ceph_rgw_port"]})
+    expected = {f"127.0.0.1:{port}" for port in ours} | {
+        f"127.0.0.1:{PORTS['ceph_rgw_port']}",
+        f"0.0.0.0:{PORTS['ceph_rgw_tls_port']}",
+    }
+    suffixes = tuple(f":{port}" for port in {*ours, PORTS["ceph_rgw_port"], PORTS["ceph_rgw_tls_port"]})
     assert {line.split()[3] for line in listening.splitlines() if line.split()[3].endswith(suffixes)} == expected
 
 

@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -43,12 +44,13 @@ RETRY_AFTER = "2"  # seconds, for clients that come before the first map
 
 @dataclass
 class PlacementService:
-    """The map and layouts over HTTP. ``interval``: seconds between two looks at the cluster."""
+    """The map and layouts over HTTP, or HTTPS with ``tls``. ``interval``: seconds between two looks at the cluster."""
 
     refresher: MapRefresher
     layouts: LayoutLookup
     authenticator: Authenticator
     interval: float = 3.0
+    tls: ssl.SSLContext | None = None
     stale_after: float = 60.0  # seconds without an answer of the cluster that /healthz forgives
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
 
@@ -94,7 +96,7 @@ class PlacementService:
 
     async def run(self, address: str, port: int) -> None:
         """Serve until SIGTERM or SIGINT; raises ``OSError`` if the address cannot be bound."""
-        server = tornado.httpserver.HTTPServer(self.application(), max_body_size=MAX_REQUEST)
+        server = tornado.httpserver.HTTPServer(self.application(), ssl_options=self.tls, max_body_size=MAX_REQUEST)
         server.add_sockets(bind_sockets(port, address))
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -26,7 +26,7 @@ GATEWAY: dict[str, Any] = {
     "server_port": 8002,
     "http_port": 8003,
     "scheduler_port": 8786,
-    "address": "10.77.0.11",
+    "url": "https://head1:8003",
     "worker_memory_gib": 2,
     "worker_memory_gib_max": 8.0,
     "worker_cores": 1,
@@ -82,7 +82,7 @@ def test_the_gateway_is_configured_by_its_settings(tmp_path: Path) -> None:
     assert config.SystemdClusterConfig.scheduler_memory == 2**29
     assert config.SystemdBackend.hosts == GATEWAY["hosts"]
     assert "Port=2222" in config.SystemdBackend.ssh_command
-    assert config.SystemdBackend.api_url == "http://10.77.0.11:8003/services/dask-gateway/api"
+    assert config.SystemdBackend.api_url == "https://head1:8003/services/dask-gateway/api"
     assert config.Proxy.prefix == "/services/dask-gateway"
     key = config.SystemdBackend.db_encrypt_keys
     configure(config, read_object(GatewaySettings, GATEWAY), tmp_path, tmp_path, tmp_path)

@@ -87,7 +87,7 @@ def test_a_machine_lets_in_what_the_roles_of_its_groups_need(usual: list[str]) -
     }  # fmt: skip
     assert store == {
         ("operators", "22"), ("gateway", "22"), ("all", "3300"), ("all", "6789"), ("all", "6800-7299"),
-        ("all", "7480"), ("all", "7600"), ("monitoring", "7600"),
+        ("all", "7443"), ("all", "7600"), ("monitoring", "7600"),
         *((group, "20000-24999") for group in ("jupyterhub", "gateway", "compute_node")),
     }  # fmt: skip
 
