@@ -10,12 +10,12 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from appliance.hub.log_in_tries import TriesAllowed
+from appliance.hub.log_in import configure_log_in
 from appliance.hub.settings import HubSettings
 from appliance.researcher.environment import GATEWAY_SERVICE
 
 TEMPLATES = Path(__file__).parent / "templates"
-PASSWORDS = 16  # looked at together: PAM takes seconds to refuse one, and others would wait behind a few wrong ones
+PROVIDER = Path("/etc/jupyterhub/provider.json")  # of who checks log-ins, where this machine does not
 DAY = 24 * 60 * 60  # s
 
 # The service as which the operator's own programs on this machine forget who was locked (plugins/modules/hub_users.py).
@@ -60,17 +60,7 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
     c.JupyterHub.tornado_settings = {"cookie_options": {"samesite": "Lax", "secure": True}}
     c.JupyterHub.token_expires_in_max_seconds = settings.token_days * DAY
 
-    c.JupyterHub.authenticator_class = "appliance.hub.authenticator.FacilityAuthenticator"
-    c.FacilityAuthenticator.executor_threads = PASSWORDS
-    c.FacilityAuthenticator.tries_allowed = TriesAllowed(
-        seconds=settings.log_in_seconds,
-        per_name_and_address=settings.log_in_tries,
-        per_name=settings.log_in_tries_of_name,
-        per_address=settings.log_in_tries_from_address,
-    )
-    c.PAMAuthenticator.service = "jupyterhub"
-    c.PAMAuthenticator.open_sessions = False
-    c.PAMAuthenticator.allowed_groups = {settings.researchers_group}
+    configure_log_in(c, settings, credentials, PROVIDER)
 
     c.JupyterHub.services = [
         {

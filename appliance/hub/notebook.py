@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Iterable
 from pathlib import Path
 
 from appliance.hub.settings import HubSettings
@@ -44,7 +45,7 @@ def researcher(name: str, settings: HubSettings) -> pwd.struct_passwd:
 
 
 def unit_properties(
-    account: pwd.struct_passwd, environment: Path, keys: Path, settings: HubSettings
+    account: pwd.struct_passwd, environment: Path, keys: Path, settings: HubSettings, groups: Iterable[str] = ()
 ) -> dict[str, str | list[str]]:
     """Return the systemd properties of a researcher's server: the common sandbox, with the researcher's own home.
 
@@ -53,6 +54,8 @@ def unit_properties(
         environment: the store path that the server runs from.
         keys: the file of the researcher's S3 keys.
         settings: the hub's.
+        groups: what a provider says that the researcher belongs to, beside the account's own; those of this machine
+            count.
     """
     home = account.pw_dir
     examples = next(environment.glob("lib/python3.*/site-packages/appliance/demo/examples"), None)
@@ -74,6 +77,7 @@ def unit_properties(
         # Who does not end when asked is ended: a locked researcher has nothing running after a minute.
         "TimeoutStopSec": "20",
         "TasksMax": str(settings.tasks_limit),
+        "SupplementaryGroups": " ".join(sorted({*groups} & {entry.gr_name for entry in grp.getgrall()})),
         "ExecStartPre": prepared,
         "ExecStopPost": [f"-+{_nft(_port_is(account.pw_uid, kept='timeout 2m'))}"],
     }

@@ -22,7 +22,9 @@ from appliance.checked_json import (
 )
 
 Memory = Annotated[str, matching("[1-9][0-9]*[KMGT]", "give a whole number and one of K, M, G, T, such as 2G")]
-GroupName = Annotated[str, matching("[a-z_][a-z0-9_-]{0,31}", "give the name of a Unix group")]
+GROUP_NAME = matching("[a-z_][a-z0-9_-]{0,31}", "give the name of a Unix group")
+GroupName = Annotated[str, GROUP_NAME]
+LogIn = Annotated[str, matching("pam|ldap|oidc", "choose pam, ldap or oidc")]
 Tasks = Annotated[int, whole(64, "give a whole number of at least 64; a notebook's threads alone need that")]
 
 
@@ -43,6 +45,7 @@ class HubSettings:
         memory_limit: the most that a server may use: bytes, with one of the suffixes K, M, G, T (powers of 1024).
         cpu_limit: the most cores that a server may use; 1.5 is one and a half.
         tasks_limit: the most threads and processes of a server.
+        log_in: who checks that somebody is who they say: ``pam`` (this machine), ``ldap`` or ``oidc``.
         log_in_seconds: the window in which tries to log in are counted.
         log_in_tries: the most tries in it of one name from one address.
         log_in_tries_of_name: of one name from all addresses.
@@ -69,6 +72,7 @@ class HubSettings:
     memory_limit: Memory
     cpu_limit: PositiveNumber
     tasks_limit: Tasks
+    log_in: LogIn
     log_in_seconds: PositiveWhole
     log_in_tries: PositiveWhole
     log_in_tries_of_name: PositiveWhole

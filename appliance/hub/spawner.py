@@ -44,7 +44,9 @@ class NotebookSpawner(SystemdSpawner):  # type: ignore[misc]  # its package is n
 
         self.cmd = [str(environment / "bin/jupyterhub-singleuser")]
         self.slice = slice_of("notebooks.slice", account.pw_uid)
-        self.unit_extra_properties = unit_properties(account, environment, keys, self.settings)
+        # Where nobody but the inventory names groups, those of an earlier provider still stand in the hub's database.
+        groups = [group.name for group in self.user.groups] if self.authenticator.manage_groups else []
+        self.unit_extra_properties = unit_properties(account, environment, keys, self.settings, groups)
         self.environment = notebook_environment(account.pw_name, self.unit_name, environment, self.settings)
 
         await self._forget_failed()

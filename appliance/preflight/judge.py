@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from appliance.preflight import agreement, limits, live, networks, ports, static
+from appliance.preflight import agreement, limits, live, log_in, networks, ports, static
 from appliance.preflight.facility import Facility
 from appliance.preflight.fault import Fault
 
@@ -16,6 +16,7 @@ CHECKS: tuple[Check, ...] = (
     *networks.CHECKS,
     *agreement.CHECKS,
     *limits.CHECKS,
+    *log_in.CHECKS,
     *live.CHECKS,
 )
 

@@ -9,8 +9,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from appliance.inventory_secrets import KEY_USAGES
+
 NOW = datetime.datetime.now(datetime.UTC)
 Key = ec.EllipticCurvePrivateKey
+# What RFC 5280 asks of an authority, and strict clients with it.
+USAGE = dict.fromkeys(KEY_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ def authority(name: str, above: Signer | None = None) -> Signer:
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _certificate(name, above.certificate.subject if above else _name(name), key, days=365)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    builder = builder.add_extension(x509.KeyUsage(**USAGE), critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    builder = _signed_by(builder, (above.key if above else key).public_key())
     return Signer(key, builder.sign(above.key if above else key, hashes.SHA256()))
 
 
@@ -47,7 +54,11 @@ def of_names(names: list[str], above: Signer, key: Key, days: float = 100, begin
     """A server's certificate that begins and ends in some days; in the past where they are negative."""
     builder = _certificate(names[0], above.certificate.subject, key, days, begins)
     builder = builder.add_extension(x509.SubjectAlternativeName(list(map(x509.DNSName, names))), critical=False)
-    return pem(builder.sign(above.key, hashes.SHA256()))
+    return pem(_signed_by(builder, above.key.public_key()).sign(above.key, hashes.SHA256()))
+
+
+def _signed_by(builder: x509.CertificateBuilder, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    return builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key), critical=False)
 
 
 def _name(text: str) -> x509.Name:

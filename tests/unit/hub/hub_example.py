@@ -20,6 +20,7 @@ GOOD: dict[str, Any] = {
     "memory_limit": "2G",
     "cpu_limit": 1.5,
     "tasks_limit": 4096,
+    "log_in": "pam",
     "log_in_seconds": 300,
     "log_in_tries": 5,
     "log_in_tries_of_name": 30,

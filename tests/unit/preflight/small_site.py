@@ -59,10 +59,20 @@ argument_specs:
       jupyterhub_tasks: {type: int, default: 8, description: Processes.}
       jupyterhub_debug: {type: bool, default: false, description: Tell more.}
       jupyterhub_settings: {type: dict, default: {}, description: More of them.}
+      jupyterhub_log_in: {type: str, default: pam, description: Who says who somebody is.}
+      jupyterhub_ldap_server: {type: str, default: "", description: Its name.}
+      jupyterhub_ldap_user_dn: {type: str, default: "", description: An entry.}
+      jupyterhub_ldap_group_filter: {type: str, default: "(member={userdn})", description: What finds a member.}
+      jupyterhub_ldap_groups: {type: dict, default: {}, description: Groups by the directory's.}
+      jupyterhub_oidc_issuer: {type: str, default: "", description: Its address.}
+      jupyterhub_oidc_client_id: {type: str, default: "", description: Our name there.}
+      jupyterhub_oidc_client_secret: {type: str, no_log: true, default: "", description: From the vault.}
+      jupyterhub_oidc_groups: {type: dict, default: {}, description: Groups by the provider's.}
       hub_given: {type: int, required: true, description: Set by the play.}
       hub_passed: {type: int, required: true, description: Set with the role.}
       hub_path: {type: path, required: true, description: Set by a task.}
 """,
+    "roles/jupyterhub/defaults/main.yml": 'jupyterhub_ldap_group_filter: "(member={userdn})"\n',
     "roles/jupyterhub/tasks/main.yml": """
 - block:
     - ansible.builtin.set_fact:

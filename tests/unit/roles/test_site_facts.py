@@ -10,13 +10,17 @@ import yaml
 from rendered_roles import PROJECT, RenderedRoles
 
 from appliance.placement.auth.machine_settings import SETTINGS
+from appliance.roles.specs import RoleSpecs
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((PROJECT / "roles/site_facts/defaults/main.yml").read_text())
-# Those that are a value of their own; others are made of them. Small numbers and lists are found anywhere.
+OPTIONS = RoleSpecs.read(PROJECT / "roles/site_facts").options
+# Those that are a value of their own; others are made of them, or one of a few words. Small numbers and lists are found
+# anywhere.
 FACTS = {
     name: value
     for name, value in DEFAULTS.items()
-    if (isinstance(value, int) and value >= 1000) or (isinstance(value, str) and "{{" not in value)
+    if ((isinstance(value, int) and value >= 1000) or (isinstance(value, str) and "{{" not in value))
+    and "choices" not in OPTIONS[name]
 }
 CHANGED = {
     name: value + 11111 if isinstance(value, int) else re.sub(r"\w+$", f"changed-{number}", value)
