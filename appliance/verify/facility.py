@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import secrets
 import subprocess
@@ -46,6 +47,13 @@ from appliance.verify.report import Report
 Certificates = Annotated[
     str, Check(lambda value: isinstance(value, str) and "BEGIN CERTIFICATE" in value, "give certificates, PEM")
 ]
+Listeners = Annotated[
+    dict[str, str],
+    Check(
+        lambda value: isinstance(value, dict) and bool(value) and all(map(is_text, (*value, *value.values()))),
+        "give the IP address of each https:// address",
+    ),
+]
 # A certificate that ends sooner is told of.
 LEAST_DAYS = 30
 Password = Annotated[
@@ -66,6 +74,8 @@ class Settings:
         hub_url: the hub as browsers find it, without a path.
         hub_authorities: certificates that the hub's may go back to, PEM.
         hub_subdomains: whether each server has a name of its own.
+        authority: the certificate of the facility's authority, PEM.
+        listeners: what machines listen at for each other, as https://MACHINE:PORT, with the machine's IP address.
         gateway_url: the gateway of Dask clusters, without a path.
         gateway_proxy_address: the gateway's proxy to the schedulers.
         placement_url: the placement service.
@@ -83,6 +93,8 @@ class Settings:
     hub_url: Url
     hub_authorities: Certificates
     hub_subdomains: Flag
+    authority: Certificates
+    listeners: Listeners
     gateway_url: Url
     gateway_proxy_address: Url
     placement_url: Url
@@ -105,11 +117,30 @@ def check(settings: Settings) -> Report:
         if days < LEAST_DAYS:
             raise TimeoutError(f"it ends in {days:.0f} days: run site.yml, or give a new own_certificate_pem")
         holds.detail = f"ok, {days:.0f} days"
+    _certificates(settings, report)
     if settings.password:
         _logged_in(hub, settings, report)
     else:
         _by_database(settings, report)
     return report
+
+
+def _certificates(settings: Settings, report: Report) -> None:
+    """Ask each listener for its certificate, as other machines do."""
+    with report.check("Certificates between machines hold") as holds:
+        least, faults = math.inf, []
+        for url, address in settings.listeners.items():
+            try:
+                days = Front(url, address, settings.authority, subdomains=False).days_left()
+            except OSError as error:
+                faults.append(f"{url} at {address}: {error}")
+                continue
+            if days < LEAST_DAYS:
+                faults.append(f"{url}: it ends in {days:.0f} days: run site.yml")
+            least = min(least, days)
+        if faults:
+            raise OSError("; ".join(faults))
+        holds.detail = f"ok, {len(settings.listeners)} for {least:.0f} days"
 
 
 def _logged_in(hub: HubSession, settings: Settings, report: Report) -> None:

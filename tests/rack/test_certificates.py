@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from hub_session import HubSession
-from machines import FACILITY, HEAD, ask
+from machines import FACILITY, HEAD, STORES, ask
 from made_certificates import Key, Signer, authority, key_pem, of_names
 from site_run import play
 
@@ -170,3 +170,18 @@ def test_a_certificate_is_made_anew_before_it_ends_while_notebooks_run(alices_se
     assert ask(HEAD, "sha256sum /etc/appliance/tls/machine.pem.key") == key
     alices_server.ask("/user/alice/api/status")
     assert started == ask(HEAD, "systemctl show --value --property=InvocationID jupyter-alice-singleuser jupyterhub")
+
+
+@pytest.mark.long
+def test_certificates_between_machines_that_end_soon_are_told_of_and_made_anew() -> None:
+    try:
+        assert play("certificates.yml", certificates_days=20, certificates_renewal_days=397).status == 0
+        done = play("verify.yml")
+        assert done.status != 0
+        for machine in STORES:
+            assert f"https://{machine}:{FACILITY.facts['ceph_rgw_tls_port']}: it ends in" in done.said
+            assert f"https://{machine}:{FACILITY.facts['placement_port']}: it ends in" in done.said
+    finally:
+        # By the usual rule: fewer days are left to them than it wants.
+        assert play("certificates.yml").status == 0
+    assert play("verify.yml").status == 0

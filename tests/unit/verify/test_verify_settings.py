@@ -21,6 +21,8 @@ GOOD: dict[str, Any] = {
     "hub_url": "https://hub.rack.test",
     "hub_authorities": "-----BEGIN CERTIFICATE-----",
     "hub_subdomains": True,
+    "authority": "-----BEGIN CERTIFICATE-----",
+    "listeners": {"https://store1:7443": "10.77.0.21"},
     "gateway_url": "http://127.0.0.1:8003",
     "gateway_proxy_address": "gateway://head1:8786",
     "placement_url": "http://127.0.0.1:7483",
