@@ -22,8 +22,8 @@ class Addresses:
     placement_url: str
 
 
-# The certificate of the facility's authority, for everybody to read.
-AUTHORITY = "/etc/appliance/authority.pem"
+# The authorities that the machine trusts, the facility's among them (role `certificates`).
+AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def credential(unit: str, name: str) -> str:
@@ -53,8 +53,8 @@ def common_environment(unit: str, environment: str, addresses: Addresses) -> dic
         "AWS_ALLOW_HTTP": "true",
         "AWS_DEFAULT_REGION": "default",
         "AWS_SHARED_CREDENTIALS_FILE": credential(unit, "s3"),
-        # By which the gateway's certificate is judged. OpenSSL goes on trusting the machine's directory of authorities.
-        "SSL_CERT_FILE": AUTHORITY,
+        # By which the gateway's certificate is judged, by programs that bring authorities of their own, too.
+        "SSL_CERT_FILE": AUTHORITIES,
         # Temporary directories are the unit's own memory: what a Dask worker spilled there would be held twice.
         "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
         "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",

@@ -11,7 +11,7 @@ from dashboard_scene import NO_ANSWER, Answer, Owner, fetch, fetches, owner, vis
 from intruder import run
 from machines import FACILITY, HEAD, MACHINES, RACK, STORES, ask
 
-from appliance.researcher.environment import AUTHORITY
+from appliance.researcher.environment import AUTHORITIES
 
 HEAD_ADDRESS = RACK.machine(HEAD).address
 HTTP_PORT, TLS_PORT = FACILITY.facts["gateway_http_port"], FACILITY.facts["gateway_scheduler_port"]
@@ -81,7 +81,7 @@ def test_the_gateway_gives_a_certificate_to_its_owner_alone(alice: Owner, bob: O
 
     def told(token: str) -> tuple[str, bool]:
         """The status, and whether a key was in the answer; asked on the head, since others cannot."""
-        curl = f"curl --silent --noproxy '*' --cacert {AUTHORITY} --write-out '\\n%{{http_code}}' --header @- {url}"
+        curl = f"curl --silent --noproxy '*' --cacert {AUTHORITIES} --write-out '\\n%{{http_code}}' --header @- {url}"
         body, _, status = ask(HEAD, curl, given=f"Authorization: jupyterhub {token}" if token else "").rpartition("\n")
         return status, "PRIVATE KEY" in body
 

@@ -44,7 +44,7 @@ def test_a_machine_shows_its_own_certificate_and_answers_nothing_in_clear(machin
     program = f"""
 import socket, ssl, json
 def shown(name):
-    context = ssl.create_default_context(cafile="/etc/appliance/tls/ca.pem")
+    context = ssl.create_default_context(cafile="/etc/ssl/certs/ca-certificates.crt")
     try:
         with socket.create_connection(("{RACK.machine(machine).address}", {port}), timeout=30) as plain:
             with context.wrap_socket(plain, server_hostname=name) as own:

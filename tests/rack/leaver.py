@@ -12,7 +12,7 @@ from machines import FACILITY, MACHINES, STORES, ask, run_on
 from researcher import Researcher
 from site_run import PlayRun, play
 
-from appliance.researcher.environment import AUTHORITY
+from appliance.researcher.environment import AUTHORITIES
 
 PASSWORD = "a-password-of-the-tests"
 KNOWN = ({"name": "alice", "uid": 2001, "groups": ["climate"]}, {"name": "bob", "uid": 2002, "groups": ["climate"]})
@@ -76,7 +76,7 @@ def token_status(path: str, token: str) -> int:
 def dask_status(token: str) -> int:
     """The status with which the Dask gateway answers to a token of the hub's, on the head."""
     url = f"{FACILITY.facts['gateway_url']}/services/dask-gateway/api/v1/clusters/"
-    curl = f"curl --silent --noproxy '*' --cacert {AUTHORITY} --output /dev/null --write-out '%{{http_code}}'"
+    curl = f"curl --silent --noproxy '*' --cacert {AUTHORITIES} --output /dev/null --write-out '%{{http_code}}'"
     return int(ask("head1", f"{curl} --header @- {url}", given=f"Authorization: jupyterhub {token}"))
 
 
