@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import ssl
 import threading
 
@@ -26,11 +27,17 @@ def forward(address: str, port: int, authority: str) -> int:
             finally:
                 answer.close()
 
-    loop = asyncio.new_event_loop()
-    own = loop.run_until_complete(asyncio.start_server(join, "127.0.0.1", 0))
-    threading.Thread(target=loop.run_forever, daemon=True, name=f"forward to {address}:{port}").start()
-    chosen: int = own.sockets[0].getsockname()[1]
-    return chosen
+    loop, ports = asyncio.new_event_loop(), queue.Queue[int]()
+
+    async def serve() -> None:
+        own = await asyncio.start_server(join, "127.0.0.1", 0)
+        ports.put(own.sockets[0].getsockname()[1])
+        await own.serve_forever()
+
+    # All of it there: a browser's tests leave a loop that runs in the main thread, which bears no second one.
+    run = threading.Thread(target=loop.run_until_complete, args=[serve()], daemon=True)
+    run.start()
+    return ports.get(timeout=60)
 
 
 async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
