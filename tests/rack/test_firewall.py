@@ -18,6 +18,7 @@ from appliance.rack import health, lifecycle
 WANTED = "/etc/appliance/firewall.nft"
 CONFIRMED = "/etc/appliance/firewall-confirmed.nft"
 SSH = int(FACILITY.facts["firewall_ssh_port"])
+LISTENERS = "nft --stateless list chain inet appliance_listeners within"
 OWN_PORT = 9100
 # Seconds: as short as a trial may be.
 TRIAL = 20
@@ -155,14 +156,31 @@ def test_other_tables_and_what_is_forwarded_are_left_alone() -> None:
     assert hooks == {"input", "output", None}
 
 
-def test_rules_of_the_sites_own_that_begin_by_removing_all_bring_ours_again() -> None:
-    before = rules(HEAD)
-    ask(HEAD, "systemctl restart nftables")
+@pytest.fixture(scope="module")
+def as_installed() -> Iterator[None]:
+    """After the test the site's own rules are neither started nor loaded at boot, as Debian installs them."""
+    yield
+    ask(HEAD, "systemctl disable --now nftables")
+
+
+@pytest.mark.usefixtures("as_installed")
+@pytest.mark.parametrize("verb", ["start", "reload", "restart", "stop", "enable --now", "disable --now"])
+def test_the_sites_own_rules_take_none_of_ours_away(verb: str) -> None:
+    """Debian's unit removes all rules there are as it starts, reloads and stops; the order here matters."""
+    before, listeners = rules(HEAD), ask(HEAD, LISTENERS)
+    ask(HEAD, f"systemctl {verb} nftables")
+    assert rules(HEAD) == before
+    assert ask(HEAD, LISTENERS) == listeners
+
+
+def test_rules_that_somebody_removed_come_again_with_the_next_run() -> None:
+    before, listeners = rules(HEAD), ask(HEAD, LISTENERS)
+    ask(HEAD, "nft delete table inet appliance_firewall; nft delete table inet appliance_listeners")
     try:
-        until(lambda: run_on(HEAD, "nft list table inet appliance_firewall").returncode == 0)
-        assert rules(HEAD) == before
-    finally:  # what stops it removes all rules, too
-        ask(HEAD, "systemctl stop nftables; systemctl start appliance-firewall appliance-listeners")
+        assert play("ports.yml").status == 0
+        assert ask(HEAD, LISTENERS) == listeners
+    finally:
+        assert firewall().status == 0
     assert rules(HEAD) == before
 
 

@@ -101,6 +101,7 @@ REGISTERED: dict[str, Any] = {
     "__node_base_state": {"stdout": "installed acl\nlists 0", "stdout_lines": ["installed acl", "lists 0"]},
     "__ceph_osd_checked": {"osds": [], "pending": [], "uuids": []},
     "__own_listeners_program": {"stat": {"exists": True}},
+    "__own_listeners_table": {"rc": 0},
     "__placement_s3": {"credentials": "keys", "data_pools": {"default-placement": "default.rgw.buckets.data"}},
     "__preflight_variables": {"stdout": "[]"},
     "__preflight_live": {"facts": {}},
