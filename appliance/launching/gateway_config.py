@@ -48,7 +48,7 @@ def configure(c: Any, settings: GatewaySettings, credentials: Path, state: Path,
     # A scheduler may be busy with a large graph for a while; that is no reason to take it away.
     c.SystemdBackend.cluster_heartbeat_timeout = 120.0
     c.SystemdBackend.hosts = settings.hosts
-    c.SystemdBackend.ssh_command = _ssh(state, runtime)
+    c.SystemdBackend.ssh_command = _ssh(settings.ssh_port, state, runtime)
 
     c.SystemdBackend.cluster_config_class = SystemdClusterConfig
     c.SystemdClusterConfig.scheduler_memory = int(settings.scheduler_memory_gib * GIB)
@@ -69,8 +69,9 @@ def configure(c: Any, settings: GatewaySettings, credentials: Path, state: Path,
     )
 
 
-def _ssh(state: Path, runtime: Path) -> list[str]:
+def _ssh(port: int, state: Path, runtime: Path) -> list[str]:
     options = {
+        "Port": str(port),
         "BatchMode": "yes",
         "IdentitiesOnly": "yes",
         "StrictHostKeyChecking": "yes",

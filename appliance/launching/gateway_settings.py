@@ -36,6 +36,7 @@ class GatewaySettings:
 
     Attributes:
         hosts: name of each storage host to the address that ssh reaches it at.
+        ssh_port: where sshd listens on each of them.
         environments: that clusters may run from: store paths, or links to them that are followed at each start.
         hub_api_url: the hub's API, which is asked who the bearer of a token is.
         server_port: where the gateway itself listens, on loopback.
@@ -57,6 +58,7 @@ class GatewaySettings:
     """
 
     hosts: Hosts
+    ssh_port: Port
     environments: AbsolutePaths
     hub_api_url: Url
     server_port: Port

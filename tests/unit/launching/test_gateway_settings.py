@@ -20,6 +20,7 @@ from appliance.launching.launcher_settings import LauncherSettings
 
 GATEWAY: dict[str, Any] = {
     "hosts": {"store1": "10.77.0.21"},
+    "ssh_port": 2222,
     "environments": ["/opt/appliance/analysis"],
     "hub_api_url": "http://127.0.0.1:8081/hub/api",
     "server_port": 8002,
@@ -80,6 +81,7 @@ def test_the_gateway_is_configured_by_its_settings(tmp_path: Path) -> None:
     assert config.JupyterHubAuthenticator.jupyterhub_api_token == "of-the-gateway"
     assert config.SystemdClusterConfig.scheduler_memory == 2**29
     assert config.SystemdBackend.hosts == GATEWAY["hosts"]
+    assert "Port=2222" in config.SystemdBackend.ssh_command
     assert config.SystemdBackend.api_url == "http://10.77.0.11:8003/services/dask-gateway/api"
     assert config.Proxy.prefix == "/services/dask-gateway"
     key = config.SystemdBackend.db_encrypt_keys
