@@ -43,9 +43,9 @@ def authority(name: str, above: Signer | None = None) -> Signer:
     return Signer(key, builder.sign(above.key if above else key, hashes.SHA256()))
 
 
-def of_names(names: list[str], above: Signer, key: Key, days: float = 100) -> str:
-    """A server's certificate that ends in some days; in the past where they are negative."""
-    builder = _certificate(names[0], above.certificate.subject, key, days)
+def of_names(names: list[str], above: Signer, key: Key, days: float = 100, begins: float = -200) -> str:
+    """A server's certificate that begins and ends in some days; in the past where they are negative."""
+    builder = _certificate(names[0], above.certificate.subject, key, days, begins)
     builder = builder.add_extension(x509.SubjectAlternativeName(list(map(x509.DNSName, names))), critical=False)
     return pem(builder.sign(above.key, hashes.SHA256()))
 
@@ -54,12 +54,12 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
 
 
-def _certificate(name: str, issuer: x509.Name, key: Key, days: float) -> x509.CertificateBuilder:
+def _certificate(name: str, issuer: x509.Name, key: Key, days: float, begins: float = -200) -> x509.CertificateBuilder:
     return x509.CertificateBuilder(
         issuer_name=issuer,
         subject_name=_name(name),
         public_key=key.public_key(),
         serial_number=x509.random_serial_number(),
-        not_valid_before=NOW - datetime.timedelta(days=200),
+        not_valid_before=NOW + datetime.timedelta(days=begins),
         not_valid_after=NOW + datetime.timedelta(days=days),
     )
