@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compute": PLACEMENT | {f"compute.{part}" for part in ("distributed_parts", "scheduling", "reading", "reporting")},
     "checked_json": set(),
     "hub_front": set(),
+    "on_import": set(),
     "researcher": set(),
     "launching": {"researcher", "checked_json"},
     "hub": {"researcher", "checked_json"},
