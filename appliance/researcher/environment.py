@@ -48,6 +48,9 @@ def common_environment(unit: str, environment: str, addresses: Addresses) -> dic
         "AWS_ENDPOINT_URL": addresses.s3_endpoint,
         "AWS_ALLOW_HTTP": "true",
         "AWS_DEFAULT_REGION": "default",
+        # For boto3 and pyarrow, as for s3fs: objects are sent as they are, not in pieces with a checksum of Amazon's.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         "AWS_SHARED_CREDENTIALS_FILE": credential(unit, "s3"),
         # Temporary directories are the unit's own memory: what a Dask worker spilled there would be held twice.
         "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
