@@ -9,7 +9,7 @@ import warnings
 from urllib.parse import urlsplit
 
 import pytest
-from hub_session import HubSession
+from hub_session import HubSession, with_server
 from machines import FACILITY, STORES, ask, run_on
 
 FRONT, FACTS = FACILITY.front, FACILITY.facts
@@ -25,12 +25,7 @@ GUARDS = {
 
 @pytest.fixture(scope="module")
 def bob() -> HubSession:
-    session = HubSession(FRONT, "bob")
-    session.log_in(FACILITY.password("bob"))
-    if not session.server():
-        session.start()
-    session.ask("/user/bob/lab")
-    return session
+    return with_server(FACILITY, "bob")
 
 
 def asked(host: str, path: str, method: str = "GET", **headers: str) -> http.client.HTTPResponse:

@@ -10,6 +10,7 @@ import urllib.request
 from http.cookiejar import CookieJar
 from typing import Any
 
+from appliance.demo.facility import Facility
 from appliance.hub_front import Front
 
 
@@ -67,3 +68,13 @@ class HubSession:
     def _xsrf(self) -> str:
         found = (cookie.value or "" for cookie in self.jar if (cookie.name, cookie.path) == ("_xsrf", "/hub/"))
         return next(found, "")
+
+
+def with_server(facility: Facility, user: str) -> HubSession:
+    """Log a researcher in, and start their server unless it runs."""
+    session = HubSession(facility.front, user)
+    session.log_in(facility.password(user))
+    if not session.server():
+        session.start()
+    session.ask(f"/user/{user}/lab")
+    return session

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from hub_session import HubSession
+from hub_session import HubSession, with_server
 from machines import FACILITY, HEAD, STORES, ask
 from made_certificates import Key, Signer, authority, key_pem, of_names
 from site_run import play
@@ -57,12 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.fixture
 def alices_server() -> HubSession:
-    session = HubSession(FACILITY.front, "alice")
-    session.log_in(FACILITY.password("alice"))
-    if not session.server():
-        session.start()
-    session.ask("/user/alice/lab")
-    return session
+    return with_server(FACILITY, "alice")
 
 
 def shown(certificates: str) -> bytes:

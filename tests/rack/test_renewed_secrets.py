@@ -9,7 +9,7 @@ import urllib.error
 from collections.abc import Iterator
 
 import pytest
-from hub_session import HubSession
+from hub_session import HubSession, with_server
 from machines import FACILITY, HEAD, STORES, ask, run_on
 from site_run import play
 
@@ -31,12 +31,7 @@ def _the_vaults_own_again() -> Iterator[None]:
 
 @pytest.fixture
 def alice() -> HubSession:
-    session = HubSession(FACILITY.front, "alice")
-    session.log_in(FACILITY.password("alice"))
-    if not session.server():
-        session.start()
-    session.ask("/user/alice/lab")
-    return session
+    return with_server(FACILITY, "alice")
 
 
 def test_the_admin_s_key_is_renewed() -> None:

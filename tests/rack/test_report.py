@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from hub_session import HubSession
+from hub_session import with_server
 from researcher import Notebook, prepared_notebook
 
 from appliance.demo.facility import Facility
@@ -83,10 +83,7 @@ def test_with_a_worker_on_each_host_next_to_nothing_crosses_the_network(notebook
 
 def test_the_owners_server_shows_the_panel_and_the_metrics(facility: Facility, notebook: Notebook) -> None:
     link = notebook.run("say(link=cluster.dashboard_link)")["link"]
-    session = HubSession(facility.front, "alice")
-    session.log_in(facility.password("alice"))
-    if not session.server():
-        session.start()
+    session = with_server(facility, "alice")
 
     def get(page: str) -> str:
         return session.ask(f"{link.removesuffix('status')}{page}").decode()
