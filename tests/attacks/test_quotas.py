@@ -45,13 +45,13 @@ def alice() -> Iterator[Notebook]:
 
 @pytest.fixture(scope="module")
 def bob() -> Iterator[Notebook]:
-    with prepared_notebook(FACILITY, "bob", S3, "") as notebook:
+    with prepared_notebook(FACILITY, "bob", S3, 'clear("bob", "attack/")') as notebook:
         yield notebook
 
 
 @pytest.fixture(scope="module")
-def small(alice: Notebook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
-    """Alice with a small limit beyond what she has; gives the bytes and the objects that she has."""
+def small(alice: Notebook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Alice with a small limit beyond what she has."""
     playbook = tmp_path_factory.mktemp("play") / "users.yml"
     playbook.write_text(ROLE)
     said = alice.run("""
@@ -59,16 +59,15 @@ clear("alice", "attack/")
 sizes = [used(bucket["Name"]) for bucket in s3.list_buckets()["Buckets"]]
 say(bytes=sum(size for size, _ in sizes), objects=sum(count for _, count in sizes), buckets=len(sizes))
 """)
-    had = said["bytes"], said["objects"]
     own = {
-        "s3_gib_max": (had[0] + BYTES_MAX) / 2**30,
-        "s3_objects_max": had[1] + OBJECTS_MAX,
+        "s3_gib_max": (said["bytes"] + BYTES_MAX) / 2**30,
+        "s3_objects_max": said["objects"] + OBJECTS_MAX,
         "s3_buckets_max": said["buckets"] + BUCKETS_MAX,
     }
     try:
         done = play(str(playbook), accounts_users=[{**USERS[0], **own}, USERS[1]])
         assert done.status == 0, done.said[-2000:]
-        yield had
+        yield
     finally:
         # Whatever has become of Alice's Python: other tests write as Alice, too.
         done = play(str(playbook), accounts_users=USERS)
@@ -96,7 +95,7 @@ for number in range(20):
     files.pipe_file(f"alice/attack/more-{{number}}", bytes({4 * MIB}))
 """)
     assert alice.run('say(size=len(files.cat_file("alice/attack/bytes-0")))')["size"] == MIB
-    assert bob.run(f'say(code=refusal(s3.put_object, Bucket="bob", Key="fits", Body=bytes({MIB})))')["code"] == ""
+    assert bob.run(f'say(code=refusal(s3.put_object, Bucket="bob", Key="attack/fit", Body=bytes({MIB})))')["code"] == ""
     alice.run('clear("alice", "attack/")')
     fits = f'say(code=refusal(s3.put_object, Bucket="alice", Key="attack/fits", Body=bytes({MIB})))'
     until(lambda: alice.run(fits)["code"] == "")
@@ -113,7 +112,7 @@ while not code and number < {len(STORES) * OBJECTS_MAX * 2}:
 say(code=code, number=number)
 """)
     assert said["code"] in REFUSED
-    assert bob.run('say(code=refusal(s3.put_object, Bucket="bob", Key="one", Body=b"1"))')["code"] == ""
+    assert bob.run('say(code=refusal(s3.put_object, Bucket="bob", Key="attack/one", Body=b"1"))')["code"] == ""
 
 
 @pytest.mark.usefixtures("small")
