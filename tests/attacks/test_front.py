@@ -9,8 +9,9 @@ import warnings
 from urllib.parse import urlsplit
 
 import pytest
-from hub_session import HubSession, with_server
+from hub_session import HubSession
 from machines import FACILITY, STORES, ask, run_on
+from server_session import with_server
 
 FRONT, FACTS = FACILITY.front, FACILITY.facts
 NAME = str(urlsplit(FRONT.url).hostname)

@@ -1,4 +1,7 @@
-"""A researcher at the hub without a browser: cookies, the hub's own API, and nothing else."""
+"""A researcher at the hub without a browser: cookies, the hub's own API, and nothing else.
+
+`test_passwords` sends this file to a machine: it imports the standard library and `appliance.hub_front` only.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ import urllib.request
 from http.cookiejar import CookieJar
 from typing import Any
 
-from appliance.demo.facility import Facility
 from appliance.hub_front import Front
 
 
@@ -68,13 +70,3 @@ class HubSession:
     def _xsrf(self) -> str:
         found = (cookie.value or "" for cookie in self.jar if (cookie.name, cookie.path) == ("_xsrf", "/hub/"))
         return next(found, "")
-
-
-def with_server(facility: Facility, user: str) -> HubSession:
-    """Log a researcher in, and start their server unless it runs."""
-    session = HubSession(facility.front, user)
-    session.log_in(facility.password(user))
-    if not session.server():
-        session.start()
-    session.ask(f"/user/{user}/lab")
-    return session

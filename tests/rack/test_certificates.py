@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from hub_session import HubSession, with_server
+from hub_session import HubSession
 from machines import FACILITY, HEAD, STORES, ask
 from made_certificates import Key, Signer, authority, key_pem, of_names
+from server_session import with_server
 from site_run import play
 
 NAME = str(urlsplit(FACILITY.front.url).hostname)

@@ -9,8 +9,9 @@ import urllib.error
 from collections.abc import Iterator
 
 import pytest
-from hub_session import HubSession, with_server
+from hub_session import HubSession
 from machines import FACILITY, HEAD, STORES, ask, run_on
+from server_session import with_server
 from site_run import play
 
 from appliance.inventory_secrets import authority, cephx_key

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from hub_session import with_server
 from researcher import Notebook, prepared_notebook
+from server_session import with_server
 
 from appliance.demo.facility import Facility
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -294,6 +296,16 @@ def test_a_forbidden_import_and_a_circle_are_found_by_name(tmp_path: Path, impor
     assert " -> ".join(find_circle(graph)) == "high.first -> low.part -> high.first"
     rooms: dict[str, set[str]] = {"__init__": set(), "low": set(), "low.part": {"high"}, "high": {"low"}}
     assert forbidden_imports(graph, rooms) == ["high.first -> low.part", "low -> low.part"]
+
+
+def test_what_a_test_sends_to_a_machine_needs_nothing_that_is_not_there() -> None:
+    imported = {
+        getattr(node, "module", None) or alias.name
+        for node in ast.walk(ast.parse(texts()["tests/rack/hub_session.py"]))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names} == {"appliance.hub_front"}
 
 
 def test_no_test_is_skipped_excused_or_tried_again() -> None:
