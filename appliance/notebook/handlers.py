@@ -1,4 +1,6 @@
-"""The pages of dashboards at ``/user/NAME/proxy/clusters/CLUSTER/…``, for who is logged in as NAME.
+"""What the facility adds to a Jupyter server, most of all dashboards at ``/user/NAME/proxy/clusters/CLUSTER/…``.
+
+They are for who is logged in as NAME.
 
 A page is asked for at its plain address, which sends to one with a key (`page_keys`). There the page itself still wants
 the log-in; its parts and the WebSocket of its plots, with which browsers send no cookies, want the key.
@@ -11,7 +13,7 @@ from typing import Any
 
 import aiohttp
 from jupyter_server.auth.decorator import allow_unauthenticated
-from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.handlers import APIVersionHandler, JupyterHandler
 from jupyter_server.utils import url_path_join
 from jupyter_server_proxy.handlers import ProxyHandler, RewritableResponse
 from tornado import web
@@ -26,14 +28,24 @@ _CLUSTER = "([0-9a-f]{32})"
 
 
 def add_to(server: Any) -> None:
-    """Add the pages to a Jupyter server."""
+    """Add the pages to a Jupyter server, and a log-in before what told everybody its version."""
     dashboards = Dashboards(Path(server.runtime_dir))
     base = server.web_app.settings["base_url"]
     # Each address is of exactly one of them: a key has a mark before it.
     pages = {rf"{_CLUSTER}/~({PATTERN})/(.*)": Page, rf"{_CLUSTER}/(?!~)(.*)": Entrance}
-    server.web_app.add_handlers(
-        ".*$", [(url_path_join(base, _PLACE, path), page, {"dashboards": dashboards}) for path, page in pages.items()]
-    )
+    routes: list[Any] = [
+        (url_path_join(base, _PLACE, path), page, {"dashboards": dashboards}) for path, page in pages.items()
+    ]
+    server.web_app.add_handlers(".*$", [*routes, (url_path_join(base, "api") + "/?", Version)])
+
+
+class Version(APIVersionHandler):  # type: ignore[misc]  # its package is not on the control host
+    """Tells the server's version to its owner alone."""
+
+    @web.authenticated
+    def get(self) -> None:
+        """Answer as the parent class, which asks for no log-in."""
+        super().get()
 
 
 class Entrance(JupyterHandler):  # type: ignore[misc]  # its package is not on the control host

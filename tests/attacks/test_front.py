@@ -29,14 +29,19 @@ def bob() -> HubSession:
     return with_server(FACILITY, "bob")
 
 
-def asked(host: str, path: str, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
+def asked_whole(host: str, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
     """Ask the front, which shows its certificate for the hub's name, for a path of some host."""
     connection = FRONT.connection(urlsplit(FRONT.url).netloc, timeout=30)
     connection.request(method, path, headers={"Host": host, **headers})
     answer = connection.getresponse()
-    answer.read()
+    body = answer.read()
     connection.close()
-    return answer
+    return answer, body
+
+
+def asked(host: str, path: str, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
+    """Ask for a path of some host, and leave what the answer's body says."""
+    return asked_whole(host, path, method, **headers)[0]
 
 
 @pytest.mark.parametrize("path", ["/", "/hub/login?next=%2Fhub%2Fhome", "/user/bob/lab"])
@@ -153,6 +158,15 @@ def judge(answer: http.client.HTTPResponse) -> None:
 def test_the_hubs_version_is_told_to_no_stranger(path: str) -> None:
     answer = asked(NAME, path)
     assert answer.status in (302, 400, 403, 404), answer.status
+
+
+@pytest.mark.parametrize("path", ["api", "api/", "api?x", "./api", "%61pi", "api/."])
+def test_a_servers_version_is_told_to_its_owner_alone(bob: HubSession, path: str) -> None:
+    assert b"version" in bob.ask("/user/bob/api")
+    host = urlsplit(FRONT.of("bob")).hostname
+    answer, body = asked_whole(str(host), f"/user/bob/{path}")
+    assert answer.status in (302, 400, 403, 404), answer.status
+    assert b"version" not in body
 
 
 def test_cookies_go_over_tls_alone_and_to_no_script(bob: HubSession) -> None:
