@@ -155,6 +155,7 @@ def test_a_sites_own_certificate_comes_and_goes_while_notebooks_run(site: Site, 
     assert started == ask(HEAD, "systemctl show --value --property=InvocationID jupyter-alice-singleuser jupyterhub")
 
 
+@pytest.mark.long
 def test_a_certificate_is_made_anew_before_it_ends_while_notebooks_run(alices_server: HubSession) -> None:
     before, key = shown(FACILITY.front.authority), ask(HEAD, "sha256sum /etc/appliance/tls/machine.pem.key")
     started = ask(HEAD, "systemctl show --value --property=InvocationID jupyter-alice-singleuser jupyterhub")

@@ -49,6 +49,7 @@ def operator() -> Iterator[str]:
             ask(machine, REMOVE)
 
 
+@pytest.mark.long
 def test_the_whole_site_runs_by_an_account_with_sudo_and_changes_nothing(operator: str) -> None:
     since = {machine: ask(machine, "date '+%F %T'").strip() for machine in MACHINES}
     run = play("../site.yml", ansible_user=operator)
