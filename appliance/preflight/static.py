@@ -72,6 +72,14 @@ def counts(facility: Facility) -> Iterator[Fault]:
             yield Fault(f"groups.{group}", "no host", "put at least one machine into this group")
 
 
+def one_head(facility: Facility) -> Iterator[Fault]:
+    """The Dask gateway and the hub know each other on one machine's loopback addresses."""
+    gateways, hubs = facility.members("gateway"), facility.members("jupyterhub")
+    if len(gateways) == len(hubs) == 1 and gateways != hubs:
+        fix = f"put {hubs[0]}, the machine of group jupyterhub, into it: they ask each other on one machine"
+        yield Fault("groups.gateway", gateways[0], fix)
+
+
 def placement_services(facility: Facility) -> Iterator[Fault]:
     """The map of the data outlives any one machine."""
     members = facility.members("placement")
@@ -96,6 +104,9 @@ def addresses(facility: Facility) -> Iterator[Fault]:
         except ValueError:
             yield Fault("machine_address", str(value), "give the machine's IP address on the storage network", host)
             continue
+        if address.version != 4:
+            # Roles write it before ports without brackets, and Ceph's daemons listen on IPv4 unless told otherwise.
+            yield Fault("machine_address", str(value), "give an IPv4 address: machines speak IPv4 to each other", host)
         if address.is_loopback or address.is_unspecified or address.is_multicast:
             yield Fault("machine_address", str(value), "give an address that the other machines can reach", host)
         owners[str(address)].append(host)
@@ -214,6 +225,7 @@ CHECKS = (
     groups,
     storage_hosts,
     counts,
+    one_head,
     placement_services,
     addresses,
     devices,

@@ -180,14 +180,11 @@ def test_cookies_go_over_tls_alone_and_to_no_script(bob: HubSession) -> None:
     assert {name for (name, _), cookie in cookies.items() if cookie.domain_specified} <= {"jupyterhub-session-id"}
 
 
-@pytest.mark.parametrize(
-    "header", ["X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "Forwarded", "X-Real-IP", "X-Scheme"]
-)
-def test_what_a_front_says_is_not_taken_from_a_browser(header: str) -> None:
-    forged = {"Forwarded": "proto=http;host=elsewhere.test", "X-Scheme": "http", "X-Forwarded-Proto": "http"}.get(
-        header, "elsewhere.test"
-    )
-    answer = asked(NAME, "/hub/", **{header: forged})
+# Of a forged address the tries of a log-in would tell (test_passwords). What else a front may say, nobody reads.
+@pytest.mark.parametrize("header", ["X-Forwarded-Proto", "X-Scheme"])
+def test_that_a_browser_came_without_tls_is_not_taken_from_it(header: str) -> None:
+    answer = asked(NAME, "/hub/", **{header: "http"})
     assert answer.status == 302
-    assert "elsewhere.test" not in str(answer.headers)
-    assert all("secure" in cookie.lower() for cookie in answer.headers.get_all("set-cookie") or [])
+    cookies = answer.headers.get_all("set-cookie")
+    assert cookies
+    assert all("secure" in cookie.lower() for cookie in cookies)

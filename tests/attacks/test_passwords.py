@@ -28,10 +28,9 @@ from concurrent.futures import ThreadPoolExecutor
 connect = socket.create_connection
 socket.create_connection = lambda address, timeout=None, *_: connect(address, timeout, (SOURCE, 0))
 
-def outcome(name, password, forwarded=None):
+def outcome(name, password, **headers):
     session = HubSession(FRONT, name)
-    if forwarded:
-        session._opener.addheaders.append(("X-Forwarded-For", forwarded))
+    session._opener.addheaders += [(header.replace("_", "-"), value) for header, value in headers.items()]
     try:
         session.log_in(password)
     except urllib.error.HTTPError as error:
@@ -87,9 +86,11 @@ def test_many_tries_at_once_are_no_way_around() -> None:
     assert sorted(found) == [403] * TRIES + [429] * (12 - TRIES)
 
 
+@pytest.mark.parametrize("header", ["X_Forwarded_For", "X_Real_IP"])
 @pytest.mark.usefixtures("_nobody_is_kept_out")
-def test_a_forged_address_is_no_way_around() -> None:
-    found = codes(outcomes(GUESSER, f"[outcome('bob', 'wrong', f'203.0.113.{{n}}') for n in range({TRIES + 1})]"))
+def test_a_forged_address_is_no_way_around(header: str) -> None:
+    tries = f"[outcome('bob', 'wrong', {header}=f'203.0.113.{{n}}') for n in range({TRIES + 1})]"
+    found = codes(outcomes(GUESSER, tries))
     assert found == [403] * TRIES + [429]
 
 

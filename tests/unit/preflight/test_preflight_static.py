@@ -69,6 +69,13 @@ def test_a_role_without_a_machine_is_a_fault(request_: Request, judged: Judged) 
     assert {fault.variable for fault in judged(request_)} == {"groups.placement", "groups.gateway", "groups.ceph_mgr"}
 
 
+def test_a_gateway_without_the_hub_on_its_machine_is_a_fault(request_: Request, judged: Judged) -> None:
+    request_["groups"]["gateway"] = ["store1"]
+    (fault,) = judged(request_)
+    assert (fault.variable, fault.value) == ("groups.gateway", "store1")
+    assert "put head1, the machine of group jupyterhub, into it" in fault.fix
+
+
 @pytest.mark.parametrize(("members", "value"), [([], "no host"), (["head1"], "head1")])
 def test_a_placement_service_on_fewer_than_two_machines_is_a_fault(
     request_: Request, judged: Judged, members: list[str], value: str
@@ -91,7 +98,7 @@ def test_two_machines_with_one_address_are_a_fault(request_: Request, judged: Ju
     assert (fault.variable, fault.value) == ("machine_address", "10.0.0.3 for store1, store2")
 
 
-@pytest.mark.parametrize("address", ["store1", "10.0.0.300", "127.0.0.1", "0.0.0.0"])  # noqa: S104
+@pytest.mark.parametrize("address", ["store1", "10.0.0.300", "127.0.0.1", "0.0.0.0", "fd00::3"])  # noqa: S104
 def test_an_address_that_others_cannot_reach_is_a_fault(request_: Request, judged: Judged, address: str) -> None:
     request_["hostvars"]["store1"]["machine_address"] = address
     assert [(fault.variable, fault.host) for fault in judged(request_)] == [("machine_address", "store1")]
