@@ -3,26 +3,23 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import math
-import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ceph_cli import CephError, Cluster, Run
+from ansible.module_utils.s3_old_keys import note, noted
 
 DOCUMENTATION = r"""
 module: ceph_s3_users
 short_description: Make sure that S3 users exist, each with keys and a bucket of its own name
 description:
   - Runs where the admin key and C(curl) are. The keys come back in C(credentials), so the task needs C(no_log).
-  - Users that exist keep their keys, but for those in C(rotate). What these had is noted in the file C(ending) before
-    they get a key; a timer on the same machine takes it away when its time has come (role C(ceph_s3_users)).
+  - Users that exist keep their keys, but for those in C(rotate). What these had is noted in the cluster before they get
+    a key. It begins to end with M(ceph_s3_old_keys), and a timer takes it away (role C(ceph_s3_users)).
   - A user whose bucket's name is another user's gets keys and no bucket, and stands in C(taken).
   - Who is not C(present) is suspended, with keys and buckets as they are, and gets no credentials.
 options:
@@ -37,13 +34,15 @@ options:
   objects_max: {description: The most objects of a user., type: int, required: true}
   buckets_max: {description: The most buckets of a user., type: int, required: true}
   endpoint: {description: Address of a gateway., type: str, required: true}
-  rotate: {description: Names of users who get new keys., type: list, elements: str, default: []}
-  valid_hours: {description: How long the keys that they had stay valid., type: float, default: 168}
-  ending:
-    description:
-      - The file that says which keys end when - a list of C(user), C(access_key) and C(ends), in seconds of Unix.
-    type: path
-    default: /var/lib/appliance/s3-keys-ending.json
+  rotate:
+    description: Names of users who get new keys.
+    type: list
+    elements: str
+    default: []
+  valid_hours:
+    description: How many hours the keys that they had stay valid after all machines have the new ones.
+    type: float
+    default: 168
 author: The appliance's maintainers
 """
 EXAMPLES = r"""
@@ -80,30 +79,6 @@ def own_keys(user: dict[str, Any]) -> dict[str, str]:
 def current_key(user: dict[str, Any], ending: Collection[str]) -> tuple[str, str] | None:
     """The access and secret key of a user that does not end; None where there is none."""
     return next(((access, secret) for access, secret in own_keys(user).items() if access not in ending), None)
-
-
-def noted(file: Path) -> list[dict[str, Any]]:
-    """Which keys end when; none where no key ever did."""
-    return json.loads(file.read_text()) if file.exists() else []
-
-
-def note(file: Path, more: Iterable[tuple[str, str]], ends: float) -> None:
-    """Say that keys, each a user with an access key, end at a time, or sooner where that is known already.
-
-    The file is there whole or as it was.
-    """
-    file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    # appliance/s3_keys.py, which ends them, holds the same lock.
-    with file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        known = {entry["access_key"]: entry for entry in noted(file)}
-        for user, key in more:
-            until = min(int(ends), known.get(key, {}).get("ends", int(ends)))
-            known[key] = {"user": user, "access_key": key, "ends": until}
-        new = file.with_suffix(".new")
-        new.touch(mode=0o600)
-        new.write_text(json.dumps(list(known.values()), indent=1))
-        new.replace(file)
 
 
 def make_bucket(run: Run, endpoint: str, bucket: str, access: str, secret: str) -> None:
@@ -222,9 +197,11 @@ def serve(
 def rotate(module: AnsibleModule, cluster: Cluster, present: Collection[str]) -> None:
     """Note that the keys of those who get new ones end. Before these are made: a run that dies here is made up for."""
     names = [name for name in module.params["rotate"] if name in present]
-    keys = [(name, key) for name in names for key in own_keys(cluster.rgw("user", "info", "--uid", name))]
-    if keys:
-        note(Path(module.params["ending"]), keys, time.time() + module.params["valid_hours"] * 3600)
+    note(
+        cluster,
+        [(name, key) for name in names for key in own_keys(cluster.rgw("user", "info", "--uid", name))],
+        module.params["valid_hours"],
+    )
 
 
 def main() -> None:
@@ -238,7 +215,6 @@ def main() -> None:
             "endpoint": {"type": "str", "required": True},
             "rotate": {"type": "list", "elements": "str", "default": []},
             "valid_hours": {"type": "float", "default": 168},
-            "ending": {"type": "path", "default": "/var/lib/appliance/s3-keys-ending.json"},
         },
         supports_check_mode=True,
     )
@@ -249,7 +225,7 @@ def main() -> None:
         buckets = set(cluster.rgw("bucket", "list"))
         if not module.check_mode:
             rotate(module, cluster, present)
-        ending = {entry["access_key"] for entry in noted(Path(module.params["ending"]))}
+        ending = noted(cluster)
         # Each question starts a process that opens the cluster anew; a few at once keep a large site's run short.
         with ThreadPoolExecutor(max_workers=4) as pool:
             done = list(
