@@ -1,4 +1,4 @@
-"""Checks of what one researcher may take: each limit is one, and a smaller thing's limit is below that of a larger."""
+"""Checks of limits: each is one, and a smaller thing's limit is below that of a larger."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 # Figures of which the least is 1, or what is said here: whole ones, and others.
 WHOLE: Mapping[str, int] = {
+    # The role verify tells of a certificate that has fewer: a run before that has to make the next one.
+    "certificates_renewal_days": 30,
+    "certificates_days": 31,
     "ceph_s3_users_objects_max": 1,
     "ceph_s3_users_buckets_max": 1,
     "gateway_workers_max": 1,
@@ -76,6 +79,18 @@ def within(facility: Facility) -> Iterator[Fault]:
                 yield Fault(small, str(values[0]), fix, host)
 
 
+def renewal(facility: Facility) -> Iterator[Fault]:
+    """A certificate that was just made is not near its end: else each run made another, and restarted what shows it."""
+    names = "certificates_renewal_days", "certificates_days"
+    for host in facility.hosts_of(names[0]):
+        values = [facility.value(host, name) for name in names]
+        if None in values or any(_fix(name, value) for name, value in zip(names, values, strict=True)):
+            continue
+        if int(str(values[0])) >= int(str(values[1])):
+            fix = f"give less than {names[1]} = {values[1]}: otherwise each run makes all certificates anew"
+            yield Fault(names[0], str(values[0]), fix, host)
+
+
 def _users(facility: Facility) -> list[Mapping[str, object]]:
     users = facility.group_value("accounts_users")
     return [user for user in users if isinstance(user, Mapping)] if isinstance(users, list) else []
@@ -108,4 +123,4 @@ def _amount(value: object) -> tuple[float, str]:
     return float(text), "number"
 
 
-CHECKS = (limits, within)
+CHECKS = (limits, within, renewal)

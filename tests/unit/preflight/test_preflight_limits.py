@@ -56,6 +56,8 @@ def test_each_limit_is_a_variable_of_a_role(catalogue: RoleCatalogue) -> None:
         ("node_base_notebooks_researcher_memory_max", "lots", "such as 30%, or a size, such as 8G"),
         ("node_base_notebooks_researcher_tasks_max", 10, "whole number of at least 64"),
         ("node_base_compute_tasks_max", True, "whole number of at least 1024"),
+        ("certificates_renewal_days", 29, "whole number of at least 30"),
+        ("certificates_days", 30, "whole number of at least 31"),
     ],
 )
 def test_a_limit_that_is_none_is_named_with_the_way_out(
@@ -80,6 +82,15 @@ def test_one_researchers_part_is_less_than_that_of_all(catalogue: RoleCatalogue,
     found = told(catalogue, **{name: value})
     assert {fault.variable for fault in found} == {name}
     assert all("one researcher could take all of it" in fault.fix for fault in found)
+
+
+@pytest.mark.parametrize("days", [47, 60])
+def test_certificates_are_not_renewed_by_each_run(catalogue: RoleCatalogue, days: int) -> None:
+    found = told(catalogue, certificates_days=days)
+    assert {(fault.variable, fault.value) for fault in found} == {("certificates_renewal_days", "60")}
+    assert all(f"less than certificates_days = {days}" in fault.fix for fault in found)
+    assert told(catalogue, certificates_days=61) == []
+    assert told(catalogue, certificates_days=47, certificates_renewal_days=30) == []
 
 
 def test_what_cannot_be_compared_is_not(catalogue: RoleCatalogue) -> None:
