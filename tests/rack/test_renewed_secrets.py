@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from hub_session import HubSession
-from machines import FACILITY, HEAD, STORES, ask, run_on
+from machines import FACILITY, HEAD, MACHINES, STORES, ask, run_on
 from server_session import with_server
 from site_run import play
 
@@ -18,6 +18,17 @@ from appliance.inventory_secrets import authority, cephx_key
 
 OLD = "/run/test-old-admin"
 KEYRING = "/etc/ceph/ceph.client.admin.keyring"
+TRUSTED = "/usr/local/share/ca-certificates/appliance.crt"
+VARIABLE = {
+    "hub-token": "gateway_hub_token",
+    "cookie-secret": "jupyterhub_cookie_secret",
+    "proxy-token": "jupyterhub_proxy_token",
+}
+HELD = [
+    ("secrets.yml", "dask-gateway.service", "/etc/dask-gateway/hub-token"),
+    ("hub.yml", "jupyterhub.service", "/etc/jupyterhub/credentials/cookie-secret"),
+    ("hub.yml", "jupyterhub-proxy.service", "/etc/jupyterhub/credentials/proxy-token"),
+]
 RUNNING = "systemctl show --value --property=InvocationID jupyter-alice-singleuser"
 
 
@@ -90,9 +101,46 @@ def test_cookies_of_before_open_nothing_and_servers_go_on(alice: HubSession) -> 
 @pytest.mark.long
 def test_another_authority_signs_anew() -> None:
     key, certificate = authority()
-    assert play("secrets.yml", certificates_ca_key=key, certificates_ca_certificate=certificate).status == 0
+    new = {"certificates_ca_key": key, "certificates_ca_certificate": certificate}
+    assert play("secrets.yml", **new).status == 0
     with pytest.raises((ssl.SSLError, urllib.error.URLError)):
         FACILITY.front.opener().open(f"{FACILITY.front.url}/hub/login", timeout=30)
     own = type(FACILITY.front)(FACILITY.front.url, FACILITY.front.address, certificate, FACILITY.front.subdomains)
     with own.opener().open(f"{own.url}/hub/login", timeout=30) as answer:
         assert answer.status == 200
+    # Balancers ask other machines, a researcher's cluster the gateway.
+    done = play("verify.yml", **new)
+    assert done.status == 0, done.said
+    for machine in MACHINES:
+        bundle = f"/etc/ssl/certs/$(openssl x509 -noout -hash -in {TRUSTED}).0"
+        ask(machine, f"cmp {bundle} {TRUSTED}")
+    assert play("secrets.yml", **new).changes == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("playbook", "unit", "file"), HELD)
+def test_a_restart_that_a_run_did_not_come_to_is_made_up_for(playbook: str, unit: str, file: str) -> None:
+    """As such a run leaves it: the file is the new one, and what runs has read the one before."""
+    name, new = file.rpartition("/")[2], secrets.token_hex(32)
+    ask(HEAD, f"umask 077; cat > {file}", given=f"{new}\n")
+    held = f"cat /run/credentials/{unit}/{name}"
+    assert ask(HEAD, held).strip() != new
+    done = play(playbook, **{VARIABLE[name]: new})
+    assert done.status == 0, done.said
+    assert ask(HEAD, held).strip() == new
+    assert new not in done.said
+    assert play(playbook).status == 0
+
+
+@pytest.mark.long
+def test_a_balancer_that_has_not_read_its_authority_is_reloaded() -> None:
+    """The file is put in place as a run does it, with no other text: that nobody has read it is all that is to see."""
+    path = "/etc/haproxy/authority.pem"
+    main = "$(systemctl show --value --property=MainPID haproxy)"
+    workers = f"ps -o pid= --ppid {main} | sort"
+    before = {machine: ask(machine, workers) for machine in STORES}
+    ask(STORES[0], f"cp --preserve {path} {path}.new && mv {path}.new {path}")
+    done = play("secrets.yml")
+    assert done.status == 0, done.said
+    after = {machine: ask(machine, workers) for machine in STORES}
+    assert [machine for machine in STORES if after[machine] != before[machine]] == [STORES[0]]
