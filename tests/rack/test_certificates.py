@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from hub_session import HubSession
-from machines import FACILITY, HEAD, STORES, ask
+from machines import FACILITY, HEAD, RACK, STORES, ask
 from made_certificates import Key, Signer, authority, key_pem, of_names
 from server_session import with_server
 from site_run import play
 
 NAME = str(urlsplit(FACILITY.front.url).hostname)
 NAMES = [NAME, f"*.{NAME}"]
+OWN = "/etc/appliance/tls/machine.pem"
+HUBS = "/etc/appliance/tls/hub.pem"
 PORT = int(FACILITY.facts["jupyterhub_public_port"])
 
 DAYS_LEFT = f"""
@@ -148,6 +150,11 @@ def test_a_sites_own_certificate_comes_and_goes_while_notebooks_run(site: Site, 
     with pytest.raises(ssl.SSLCertVerificationError):
         shown(FACILITY.front.authority)
     assert play("hub.yml", **own).changes == []
+    # What the authority renews meanwhile is nothing to a front that does not show it.
+    front = "systemctl show --value --property=InvocationID appliance-https-front"
+    started_front = ask(HEAD, front)
+    assert play("certificates.yml", certificates_renewal_days=397).status == 0
+    assert ask(HEAD, front) == started_front
     # Role verify asks as browsers do, which take an authority without identifiers and key usages.
     assert float(ask(HEAD, "/opt/appliance/services/bin/python -", given=DAYS_LEFT.format(site.root.pem))) > 90
     assert play("hub.yml").status == 0
@@ -157,16 +164,50 @@ def test_a_sites_own_certificate_comes_and_goes_while_notebooks_run(site: Site, 
 
 @pytest.mark.long
 def test_a_certificate_is_made_anew_before_it_ends_while_notebooks_run(alices_server: HubSession) -> None:
-    before, key = shown(FACILITY.front.authority), ask(HEAD, "sha256sum /etc/appliance/tls/machine.pem.key")
+    before, key = shown(FACILITY.front.authority), ask(HEAD, f"sha256sum {HUBS}.key")
     started = ask(HEAD, "systemctl show --value --property=InvocationID jupyter-alice-singleuser jupyterhub")
     assert play("certificates.yml").changes == []
     assert shown(FACILITY.front.authority) == before
     # It holds for 397 days: to a run that wants them all, it ends soon.
     assert play("certificates.yml", certificates_renewal_days=397).status == 0
     assert shown(FACILITY.front.authority) != before
-    assert ask(HEAD, "sha256sum /etc/appliance/tls/machine.pem.key") == key
+    assert ask(HEAD, f"sha256sum {HUBS}.key") == key
     alices_server.ask("/user/alice/api/status")
     assert started == ask(HEAD, "systemctl show --value --property=InvocationID jupyter-alice-singleuser jupyterhub")
+
+
+def shown_to_all(machine: str, door: str) -> str:
+    """The certificate that a machine shows at a port, PEM, whoever signed it."""
+    address = (RACK.machine(machine).address, int(FACILITY.facts[door]))
+    return ask(machine, f'/usr/bin/python3.13 -c "import ssl; print(ssl.get_server_certificate({address!r}))"').strip()
+
+
+@pytest.mark.long
+def test_a_certificate_that_nobody_has_read_is_shown_after_the_next_run() -> None:
+    """As a run leaves it that ends between file and restart: here the files get the certificates of before."""
+    doors = [(STORES[0], "ceph_rgw_tls_port"), (STORES[0], "placement_port"), (HEAD, "gateway_http_port")]
+    files = {machine: ask(machine, f"cat {OWN}") for machine in (HEAD, STORES[0])}
+    hubs = ask(HEAD, f"cat {HUBS}")
+    assert play("certificates.yml", certificates_renewal_days=397).status == 0
+    for machine, text in files.items():
+        assert shown_to_all(machine, dict(doors)[machine]) != text.strip()
+        ask(machine, f"cat > {OWN}", given=text)
+    ask(HEAD, f"cat > {HUBS}", given=hubs)
+    done = play("certificates.yml")
+    assert done.status == 0, done.said
+    assert [door for machine, door in doors if shown_to_all(machine, door) != files[machine].strip()] == []
+    assert shown(FACILITY.front.authority) == ssl.PEM_cert_to_DER_cert(hubs)
+    assert play("certificates.yml").changes == []
+
+
+def test_the_gateway_has_no_key_of_the_hubs() -> None:
+    hubs = ask(HEAD, f"sha256sum < {HUBS}.key")
+    for unit in ("dask-gateway", "appliance-https-front"):
+        held = ask(HEAD, f"for one in /run/credentials/{unit}.service/*; do sha256sum < $one; done")
+        assert (hubs in held) == (unit == "appliance-https-front")
+    names = ask(HEAD, f"openssl x509 -noout -ext subjectAltName -in {OWN}")
+    assert f"DNS:{HEAD}" in names
+    assert NAME not in names
 
 
 @pytest.mark.long
