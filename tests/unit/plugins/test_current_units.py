@@ -96,9 +96,9 @@ def test_a_unit_whose_files_name_one_more_or_another_file_restarts(answer: Answe
     machine.run("a.service", token="1")
     machine.files["a.service"] += f"\nLoadCredential=token:{machine.file('elsewhere', '2')}"
     assert answer(current_units, units=[{"name": "a.service"}])["restarted"] == ["a.service"]
-    machine.run("a.service", token="1")
-    machine.files["a.service"] += f"\nLoadCredential=\nLoadCredential=token:{machine.file('elsewhere', '1')}"
-    machine.file("token", "not its own any more")
+    machine.run("a.service", token="1", gone="2")
+    machine.files["a.service"] += f"\nLoadCredential=\nLoadCredential=token:{machine.folder / 'token'}"
+    machine.file("gone", "not its own any more")
     assert answer(current_units, units=[{"name": "a.service"}])["restarted"] == []
 
 
