@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import http_serving
 import pytest
 from ansible.module_utils.ceph_cli import CephError
+from ansible.module_utils.s3_old_keys import PLACE
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -78,6 +79,14 @@ class Cluster:
 
     def __init__(self, *_: object) -> None:
         self._owners = {"alice": "alice", "zoe": "alice"}
+
+    def ask(self, prefix: str, key: str) -> dict[str, str]:
+        """No keys end in this cluster."""
+        assert (prefix, key) == ("config-key dump", PLACE)
+        return {}
+
+    def tell(self, commands: Sequence[object]) -> None:
+        assert commands == []
 
     def rgw(self, *words: str) -> Any:
         match words:
