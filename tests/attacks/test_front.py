@@ -178,13 +178,3 @@ def test_cookies_go_over_tls_alone_and_to_no_script(bob: HubSession) -> None:
     assert told <= {"_xsrf"}
     # It opens nothing: the hub tells by it which log-ins of a browser end together.
     assert {name for (name, _), cookie in cookies.items() if cookie.domain_specified} <= {"jupyterhub-session-id"}
-
-
-# Of a forged address the tries of a log-in would tell (test_passwords). What else a front may say, nobody reads.
-@pytest.mark.parametrize("header", ["X-Forwarded-Proto", "X-Scheme"])
-def test_that_a_browser_came_without_tls_is_not_taken_from_it(header: str) -> None:
-    answer = asked(NAME, "/hub/login", **{header: "http"})
-    assert answer.status == 200
-    cookies = answer.headers.get_all("set-cookie")
-    assert cookies
-    assert all("secure" in cookie.lower() for cookie in cookies)
