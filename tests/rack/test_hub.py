@@ -124,7 +124,7 @@ def test_the_hubs_state_and_secrets_are_roots_alone(facility: Facility) -> None:
 def test_a_server_outlives_the_hub_and_the_proxy(facility: Facility, server: HubSession) -> None:
     before = show(facility, UNIT, "MainPID")
     on_head(facility, "systemctl restart jupyterhub-proxy jupyterhub")
-    until(lambda: answers(server, "/user/bob/api"))
+    until(lambda: answers(server, "/user/bob/lab"))
     assert show(facility, UNIT, "MainPID") == before
     assert server.server()["ready"] is True
 
