@@ -112,6 +112,7 @@ while not code and number < {len(STORES) * OBJECTS_MAX * 2}:
 say(code=code, number=number)
 """)
     assert said["code"] in REFUSED
+    assert said["number"] >= OBJECTS_MAX
     assert bob.run('say(code=refusal(s3.put_object, Bucket="bob", Key="attack/one", Body=b"1"))')["code"] == ""
 
 
