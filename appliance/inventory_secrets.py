@@ -26,7 +26,6 @@ RENEWABLE = {
     "ceph_admin_key": "secrets",
     "jupyterhub_cookie_secret": "secrets",
     "jupyterhub_proxy_token": "secrets",
-    "gateway_hub_token": "secrets",
     "certificates_ca_key": "secrets",
     "accounts_passwords": "researchers",
 }
@@ -107,7 +106,6 @@ def completed(present: Mapping[str, Any], users: Iterable[str]) -> dict[str, Any
         "ceph_admin_key": cephx_key,
         "jupyterhub_cookie_secret": lambda: token_hex(32),
         "jupyterhub_proxy_token": lambda: token_hex(32),
-        "gateway_hub_token": lambda: token_hex(32),
     }
     for name, make in makers.items():
         full.setdefault(name, make())

@@ -30,7 +30,7 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
     Args:
         c: the configuration object.
         settings: the site's.
-        credentials: holds the files ``cookie-secret`` (64 hex digits), ``proxy-token`` and ``gateway-token``.
+        credentials: holds the files ``cookie-secret`` (64 hex digits) and ``proxy-token``.
         state: the directory of the hub's database and of the operator's token.
 
     Raises:
@@ -62,12 +62,9 @@ def configure(c: Any, settings: HubSettings, credentials: Path, state: Path) -> 
 
     configure_log_in(c, settings, credentials, PROVIDER)
 
+    # The gateway is none of them, for it shows the hub nothing but the tokens of those who ask it: what stands in the
+    # scopes is only a name. The hub deletes services that are not listed, with their tokens.
     c.JupyterHub.services = [
-        {
-            "name": GATEWAY_SERVICE,
-            "api_token": _secret(credentials, "gateway-token"),
-            "display": False,
-        },
         {"name": _OPERATOR, "api_token": _operator_token(state / "operator-token"), "display": False},
     ]
     c.JupyterHub.load_roles = [

@@ -22,14 +22,13 @@ def configure(c: Any, settings: GatewaySettings, credentials: Path, state: Path,
     Args:
         c: the configuration object.
         settings: the site's.
-        credentials: holds ``hub-token``, and the machine's certificate ``machine.pem`` with ``machine.pem.key``.
+        credentials: holds the machine's certificate ``machine.pem`` with ``machine.pem.key``.
         state: the service's own directory: database, its key, and the ssh key.
         runtime: for the sockets of standing ssh connections.
     """
     c.DaskGateway.backend_class = SystemdBackend
     c.DaskGateway.address = f"127.0.0.1:{settings.server_port}"
     c.DaskGateway.authenticator_class = "dask_gateway_server.auth.JupyterHubAuthenticator"
-    c.JupyterHubAuthenticator.jupyterhub_api_token = (credentials / "hub-token").read_text().strip()
     c.JupyterHubAuthenticator.jupyterhub_api_url = settings.hub_api_url
     c.JupyterHubAuthenticator.jupyterhub_service_name = GATEWAY_SERVICE
     # Who was locked at the hub is let in no longer than so.

@@ -39,7 +39,6 @@ KEPT = {
         "the front's key": "/etc/appliance/tls/*.key",
         "the hub's secrets": "/etc/jupyterhub/credentials/*",
         "the hub's database and tokens": "/var/lib/jupyterhub/*",
-        "the gateway's token": "/etc/dask-gateway/hub-token",
         "the gateway's key": "/var/lib/dask-gateway/.ssh/id_*",
         "the gateway's database": "/var/lib/dask-gateway/*",
     },

@@ -74,16 +74,6 @@ def test_a_run_that_died_after_the_files_had_the_new_key_is_made_up_for() -> Non
     ask(STORES[0], "timeout 60 ceph health")
 
 
-@pytest.mark.long
-def test_the_gateway_s_token_is_renewed_and_servers_ask_it_on(alice: HubSession) -> None:
-    server = ask(HEAD, RUNNING)
-    assert play("secrets.yml", gateway_hub_token=secrets.token_hex(32)).status == 0
-    done = play("verify.yml")
-    assert done.status == 0, done.said
-    assert ask(HEAD, RUNNING) == server
-    alice.ask("/hub/api/users/alice")
-
-
 def test_cookies_of_before_open_nothing_and_servers_go_on(alice: HubSession) -> None:
     server = ask(HEAD, RUNNING)
     new = {"jupyterhub_cookie_secret": secrets.token_hex(32), "jupyterhub_proxy_token": secrets.token_hex(32)}

@@ -11,7 +11,6 @@ CANARY = "canary"
 PLANTED = {
     "jupyterhub_cookie_secret": "ca9a19" + "0" * 58,
     "jupyterhub_proxy_token": f"{CANARY}-proxy-token",
-    "gateway_hub_token": f"{CANARY}-hub-token",
     "accounts_passwords": {"alice": f"{CANARY}-of-alice", "bob": f"{CANARY}-of-bob"},
 }
 

@@ -105,17 +105,17 @@ def renew(inventory: Path, *names: str) -> Result:
 def test_what_is_renewed_is_new_and_the_rest_stays(inventory: Path) -> None:
     inventory_secrets.ensure(inventory)
     before = opened(inventory)
-    done = renew(inventory, "gateway_hub_token", "certificates_ca_key", "accounts_passwords.alice")
+    done = renew(inventory, "jupyterhub_proxy_token", "certificates_ca_key", "accounts_passwords.alice")
     assert done.exit_code == 0, done.output
     after = opened(inventory)
     changed = {name for name in before if before[name] != after[name]}
     # The authority's certificate goes with its key.
-    assert changed == {"gateway_hub_token", "certificates_ca_key", "certificates_ca_certificate", "accounts_passwords"}
+    assert changed == {"jupyterhub_proxy_token", "certificates_ca_key", "certificates_ca_certificate", "accounts_passwords"}
     passwords: list[Any] = [before["accounts_passwords"], after["accounts_passwords"]]
     assert {name for name in passwords[0] if passwords[0][name] != passwords[1][name]} == {"alice"}
     assert "playbooks/secrets.yml" in done.output
     assert "playbooks/researchers.yml" in done.output
-    assert str(after["gateway_hub_token"]) not in done.output
+    assert str(after["jupyterhub_proxy_token"]) not in done.output
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_is_renewed_is_new_and_the_rest_stays(inventory: Path) -> None:
 def test_what_cannot_be_renewed_changes_nothing(inventory: Path, name: str) -> None:
     inventory_secrets.ensure(inventory)
     before = opened(inventory)
-    done = renew(inventory, "gateway_hub_token", name)
+    done = renew(inventory, "jupyterhub_proxy_token", name)
     assert done.exit_code == 1
     assert name in done.output
     assert "Way out: choose among" in done.output

@@ -12,7 +12,7 @@ from traitlets.config import Config
 from appliance.hub.config import configure
 from appliance.hub.log_in_tries import TriesAllowed
 
-SECRETS = {"cookie-secret": "ab" * 32, "proxy-token": "of-the-proxy", "gateway-token": "of-the-gateway"}
+SECRETS = {"cookie-secret": "ab" * 32, "proxy-token": "of-the-proxy"}
 
 
 @pytest.fixture
@@ -32,7 +32,6 @@ def test_secrets_are_the_credentials_without_their_line_end(credentials: Path) -
     config = configured(credentials)
     assert config.JupyterHub.cookie_secret == bytes.fromhex("ab" * 32)
     assert config.ConfigurableHTTPProxy.auth_token == "of-the-proxy"
-    assert config.JupyterHub.services[0]["api_token"] == "of-the-gateway"
 
 
 def test_a_missing_credential_stops_the_hub(credentials: Path) -> None:
@@ -63,12 +62,17 @@ def test_the_hub_leads_to_no_service(credentials: Path) -> None:
     assert [service for service in configured(credentials).JupyterHub.services if "url" in service] == []
 
 
+def test_the_gateway_has_no_token_of_its_own(credentials: Path) -> None:
+    """The hub deletes a service that is not listed, and its tokens."""
+    assert [service["name"] for service in configured(credentials).JupyterHub.services] == ["operator"]
+
+
 def test_the_operators_token_is_roots_and_stays(credentials: Path) -> None:
     (service,) = [one for one in configured(credentials).JupyterHub.services if one["name"] == "operator"]
     path = credentials / "operator-token"
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(service["api_token"]) == 64
-    assert configured(credentials).JupyterHub.services[1]["api_token"] == path.read_text() == service["api_token"]
+    assert configured(credentials).JupyterHub.services[0]["api_token"] == path.read_text() == service["api_token"]
     roles = configured(credentials).JupyterHub.load_roles
     assert [role["name"] for role in roles if "services" in role] == ["forget-users"]
 

@@ -75,10 +75,9 @@ def test_two_listeners_of_the_gateway_on_one_port_are_refused() -> None:
 
 
 def test_the_gateway_is_configured_by_its_settings(tmp_path: Path) -> None:
-    (tmp_path / "hub-token").write_text("of-the-gateway\n")
     config = Config()
     configure(config, read_object(GatewaySettings, GATEWAY), tmp_path, tmp_path, tmp_path)
-    assert config.JupyterHubAuthenticator.jupyterhub_api_token == "of-the-gateway"
+    assert "jupyterhub_api_token" not in config.JupyterHubAuthenticator, "it asks with the token of whoever asks it"
     assert config.SystemdClusterConfig.scheduler_memory == 2**29
     assert config.SystemdBackend.hosts == GATEWAY["hosts"]
     assert "Port=2222" in config.SystemdBackend.ssh_command

@@ -43,7 +43,6 @@ GIVEN: dict[str, Any] = {
     "accounts_passwords": {"alice": "of alice", "bob": "of bob"},
     "jupyterhub_cookie_secret": "a secret",
     "jupyterhub_proxy_token": "a token",
-    "gateway_hub_token": "another token",
     "certificates_ca_certificate": "the authority",
     "certificates_ca_key": "its key",
     "node_base_time_servers": ["10.20.0.1"],
