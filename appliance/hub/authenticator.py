@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
-import grp
-import os
-import subprocess
 from typing import Any
 
 from jupyterhub.auth import Authenticator, PAMAuthenticator
 from tornado.web import HTTPError
 from traitlets import Instance, Int, Unicode
 
+from appliance.hub.admission import is_admitted
 from appliance.hub.log_in_tries import LogInTries, TriesAllowed
-from appliance.researcher.account import NotAResearcherError, researcher_account
 
-_EXPIRES = 7  # the field of /etc/shadow that says on which day an account ends (shadow(5))
+
+class NotJudgedError(HTTPError):
+    """A log-in of which nobody has said whether its password is right; the message is its page's."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(503)
+        self.jupyterhub_message = message
 
 
 class TooManyTriesError(HTTPError):
@@ -41,12 +43,22 @@ class LimitedTries(Authenticator):  # type: ignore[misc]  # its package is not o
 
         Raises:
             TooManyTriesError: nothing was asked.
+            NotJudgedError: there was no answer. It says nothing of the password, and is no wrong one.
         """
         name, address = self.normalize_username(data["username"]), handler.request.remote_ip
         if wait := self._tries.begin(name, address):
             self.log.warning("Too many tries to log in (%.32r@%s): refused for %d s", name, address, wait)
             raise TooManyTriesError(wait)
-        found = await super().authenticate(handler, data)
+        judged = True
+        found = None
+        try:
+            found = await super().authenticate(handler, data)
+        except NotJudgedError:
+            judged = False
+            raise
+        finally:
+            # Whatever else ends a try, such as a fault of ours, counts as a wrong password.
+            self._tries.end(name, address, wrong=judged and not found)
         if found:
             self._tries.succeeded(name, address)
         return found
@@ -60,24 +72,12 @@ class ResearchersOnly(Authenticator):  # type: ignore[misc]
     uid_max: int = Int().tag(config=True)
 
     async def check_allowed(self, username: str, authentication: Any = None) -> bool:  # noqa: ARG002 - its signature
-        """Whether the account is a researcher's, and open: role `accounts` closes those of the locked."""
-        try:
-            account = researcher_account(username, self.uid_min, self.uid_max)
-        except NotAResearcherError:
-            return False
-        group = grp.getgrnam(self.researchers_group).gr_gid
-        return group in os.getgrouplist(username, account.pw_gid) and not _has_expired(username)
+        """Whether the account is a researcher's, and open."""
+        return is_admitted(username, self.researchers_group, self.uid_min, self.uid_max)
 
 
 class FacilityAuthenticator(LimitedTries, PAMAuthenticator):  # type: ignore[misc]  # not on the control host
     """The machine's passwords."""
-
-
-def _has_expired(name: str) -> bool:
-    shadow = subprocess.run(["getent", "shadow", name], capture_output=True, text=True, check=True).stdout
-    day = shadow.strip().split(":")[_EXPIRES]
-    today = (datetime.datetime.now(datetime.UTC).date() - datetime.date(1970, 1, 1)).days
-    return bool(day) and int(day) <= today
 
 
 def _minutes(seconds: int) -> str:

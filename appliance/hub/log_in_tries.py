@@ -1,6 +1,8 @@
 """How often a password may be tried: a moving window, counted for a name and for where the tries come from.
 
-A try counts when it begins, so that many at once are no way around. Counts are kept in memory: a restart of the hub
+A try counts from when it begins until it ends, so that many at once are no way around, and after that where its
+password was wrong. One that nobody judged, since a directory was down, no longer counts for the name; it does for the
+address, so that who is down is not asked without end. Counts are kept in memory: a restart of the hub
 forgets them, and no researcher can restart it.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from limits import RateLimitItem, RateLimitItemPerSecond
@@ -25,7 +28,7 @@ class TriesAllowed:
         seconds: the window's length.
         per_name_and_address: of one name from one address.
         per_name: of one name from all addresses together.
-        per_address: from one address, of all names together; a log-in that succeeds counts too.
+        per_address: from one address, of all names together; each counts, also one that succeeds or is not judged.
     """
 
     seconds: int
@@ -42,16 +45,27 @@ class LogInTries:
         self._together = RateLimitItemPerSecond(allowed.per_name_and_address, allowed.seconds, namespace="together")
         self._name = RateLimitItemPerSecond(allowed.per_name, allowed.seconds, namespace="name")
         self._address = RateLimitItemPerSecond(allowed.per_address, allowed.seconds, namespace="address")
+        self._open: Counter[tuple[RateLimitItem, *tuple[str, ...]]] = Counter()  # tries that have not ended
 
     def begin(self, name: str, address: str) -> int:
-        """Count a try and return 0; where it is one too many, return the seconds to wait, and count nothing."""
+        """Begin a try and return 0; where it is one too many, return the seconds to wait, and begin none."""
         counts = self._counts(name, address)
-        waits = [self._wait(*count) for count in counts if not self._window.test(*count)]
+        waits = [self._wait(*count) for count in counts if not self._window.test(*count, cost=1 + self._open[count])]
         if waits:
             return max(waits)
-        for count in counts:
-            self._window.hit(*count)
+        together, of_name, of_address = counts
+        self._open.update([together, of_name])
+        self._window.hit(*of_address)
         return 0
+
+    def end(self, name: str, address: str, *, wrong: bool) -> None:
+        """End a try that began: it goes on counting where its password was ``wrong``."""
+        for count in self._counts(name, address)[:2]:
+            self._open[count] -= 1
+            if not self._open[count]:
+                del self._open[count]
+            if wrong:
+                self._window.hit(*count)
 
     def succeeded(self, name: str, address: str) -> None:
         """Forget the tries of a name: its owner has logged in."""
@@ -64,4 +78,6 @@ class LogInTries:
         return [(self._together, name, address), (self._name, name), (self._address, address)]
 
     def _wait(self, item: RateLimitItem, *words: str) -> int:
+        if self._window.test(item, *words):  # only tries that have not ended are in the way
+            return 1
         return max(1, math.ceil(self._window.get_window_stats(item, *words).reset_time - time.time()))
