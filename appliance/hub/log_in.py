@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.hub.log_in_tries import TriesAllowed
+from appliance.hub.provider_answers import mapped
 from appliance.hub.provider_settings import LdapSettings, OidcSettings, from_file
 from appliance.hub.settings import HubSettings
 
@@ -76,11 +77,12 @@ def _provider(section: Any, told: OidcSettings, secret: str, settings: HubSettin
     section.client_id, section.client_secret = told.client_id, secret
     section.oauth_callback_url = f"{settings.public_url}/hub/oauth_callback"
     section.username_claim, section.scope = told.username_claim, list(told.scopes)
-    if told.authority:
-        section.http_request_kwargs = {"ca_certs": told.authority}
+    # No redirect is followed: it could lead from an address that was judged to one in clear.
+    authority = {"ca_certs": told.authority} if told.authority else {}
+    section.http_request_kwargs = {"follow_redirects": False, **authority}
     claim, groups = told.groups_claim, dict(told.groups)
 
     def of(state: dict[str, Any]) -> set[str]:
-        return {groups[name] for name in state["oauth_user"].get(claim) or [] if name in groups}
+        return set(mapped(groups, state["oauth_user"].get(claim) or []))
 
     section.auth_state_groups_key = of

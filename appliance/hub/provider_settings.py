@@ -19,6 +19,7 @@ from appliance.checked_json import (
     parse,
     read_object,
 )
+from appliance.hub.provider_answers import HTTPS
 from appliance.hub.settings import GROUP_NAME
 
 
@@ -29,7 +30,7 @@ def _is_mapping(value: Any) -> bool:
 Groups = Annotated[
     Mapping[str, str], Check(_is_mapping, "give groups of the facility by the names that the provider has for them")
 ]
-Https = Annotated[str, matching(r"https://[^\s/:]+(:[0-9]{1,5})?(/\S*)?", "give an address that begins with https://")]
+Https = Annotated[str, matching(HTTPS, "give an address that begins with https://")]
 # Without one, the authorities of the machine count.
 Authority = Annotated[str, Check(lambda value: value == "" or str(value).startswith("/"), "give a path from the root")]
 

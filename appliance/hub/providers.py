@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,19 +16,20 @@ from tornado.httpclient import HTTPClientError
 from tornado.web import HTTPError
 from traitlets import Dict, Unicode
 
-from appliance.hub.authenticator import LimitedTries, ResearchersOnly
+from appliance.hub.authenticator import LimitedTries, NotJudgedError, ResearchersOnly
+from appliance.hub.provider_answers import UnfitProviderError, addresses, mapped
 
 PROVIDER_SECONDS = 20  # how long a provider may take to answer
 
 
-class ProviderError(HTTPError):
-    """A log-in that cannot be judged, since the one who judges does not answer."""
+class ProviderError(NotJudgedError):
+    """A log-in that cannot be judged, since the one who judges does not answer, or answers what cannot be used."""
 
-    def __init__(self, provider: str) -> None:
-        super().__init__(503)
-        self.jupyterhub_message = (
-            f"{provider}, which says who you are, does not answer. Who is logged in stays so, and servers go on. "
-            "Try again later, or tell the facility's operators."
+    def __init__(self, provider: str, fault: str = "") -> None:
+        said = f"cannot be used: {fault}" if fault else "does not answer"
+        way = "Tell the facility's operators." if fault else "Try again later, or tell the facility's operators."
+        super().__init__(
+            f"{provider}, which says who you are, {said}. Who is logged in stays so, and servers go on. {way}"
         )
 
 
@@ -99,11 +100,14 @@ class ProviderAuthenticator(ResearchersOnly, GenericOAuthenticator):  # type: ig
         url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
         try:
             told = await self.httpfetch(url, label="asking for the provider's addresses")
-        except (HTTPClientError, HTTPError, OSError) as error:
+            found = addresses(self.issuer, told)
+        except UnfitProviderError as error:
+            self.log.error("%s: the provider cannot be used: %s", url, error)
+            raise ProviderError(self.login_service, str(error)) from error
+        except (HTTPClientError, HTTPError, OSError, ValueError) as error:
             self.log.error("%s: %s", url, error)
             raise ProviderError(self.login_service) from error
-        self.authorize_url, self.userdata_url = told["authorization_endpoint"], told["userinfo_endpoint"]
-        self.token_url = told["token_endpoint"]
+        self.authorize_url, self.token_url, self.userdata_url = found.authorize, found.token, found.userdata
 
     async def authenticate(self, handler: Any, data: Any = None, **words: Any) -> Any:
         """Return name and groups; raises `ProviderError` where the provider does not answer."""
@@ -115,8 +119,3 @@ class ProviderAuthenticator(ResearchersOnly, GenericOAuthenticator):  # type: ig
             if isinstance(error, HTTPClientError) and error.code < 500:
                 raise HTTPError(403, f"{self.login_service} refused the log-in. Log in again.") from error
             raise ProviderError(self.login_service) from error
-
-
-def mapped(groups: Mapping[str, str], theirs: Iterable[str]) -> list[str]:
-    """Return the facility's groups for those of a provider, sorted; others have none here."""
-    return sorted({groups[name] for name in theirs if name in groups})
