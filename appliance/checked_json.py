@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import string
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -49,6 +50,18 @@ RecordType = TypeVar("RecordType")
 def is_text(value: object) -> bool:
     """Whether a value is a text of one line that is not empty and can be written to a file or a command line."""
     return isinstance(value, str) and bool(value) and value.isprintable()
+
+
+def is_template(value: object, names: frozenset[str]) -> bool:
+    """Whether `str.format` fills a text with one or more of the ``names`` in braces, and needs nothing else."""
+    if not is_text(value):
+        return False
+    try:
+        parts = list(string.Formatter().parse(str(value)))
+    except ValueError:  # a brace that is alone
+        return False
+    fields = [(name, form, conversion) for _, name, form, conversion in parts if name is not None]
+    return bool(fields) and all(name in names and not form and not conversion for name, form, conversion in fields)
 
 
 def is_whole(value: object, least: int = 1, most: int | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from appliance.checked_json import (
     FaultyError,
     Port,
     Text,
+    is_template,
     is_text,
     list_of,
     matching,
@@ -25,6 +27,10 @@ from appliance.hub.settings import GROUP_NAME
 
 def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict) and all(is_text(key) and GROUP_NAME.accepts(group) for key, group in value.items())
+
+
+def _template(advice: str, *names: str) -> Check:
+    return Check(lambda value: is_template(value, frozenset(names)), advice)
 
 
 Groups = Annotated[
@@ -52,8 +58,12 @@ class LdapSettings:
     server: Text
     port: Port
     tls: Annotated[str, matching("on_connect|before_bind", "choose on_connect (LDAPS) or before_bind (StartTLS)")]
-    user_dn: Annotated[str, matching(r".*\{username\}.*", "give a distinguished name with {username} in it")]
-    group_filter: Annotated[str, matching(r".*\{(userdn|uid)\}.*", "give a filter with {userdn} or {uid} in it")]
+    user_dn: Annotated[
+        str, _template("give a distinguished name with {username} in it, and nothing else in braces", "username")
+    ]
+    group_filter: Annotated[
+        str, _template("give a filter with {userdn} or {uid} in it, and nothing else in braces", "userdn", "uid")
+    ]
     groups: Groups
     authority: Authority
 
@@ -91,10 +101,24 @@ def from_file(kind: str, path: Path) -> LdapSettings | OidcSettings:
     return read_object(KINDS[kind], parse(path.read_bytes()))
 
 
-def main() -> int:
-    """Check a file before a hub is started with it: ``KIND FILE``."""
+def check_authorities(path: Path) -> None:
+    """Raise `FaultyError` where a file holds anything but white space and certificates (PEM)."""
+    text = path.read_text(encoding="utf-8").strip()
     try:
-        from_file(sys.argv[1], Path(sys.argv[2]))
+        if text:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        raise FaultyError(["jupyterhub_provider_authorities: this is no certificate; give their text (PEM)"]) from None
+
+
+def main() -> int:
+    """Check a file before a hub is started with it: ``KIND FILE``; the kind ``authorities`` is certificates, or none."""
+    kind, path = sys.argv[1], Path(sys.argv[2])
+    try:
+        if kind == "authorities":
+            check_authorities(path)
+        else:
+            from_file(kind, path)
     except FaultyError as error:
         print(error, file=sys.stderr)
         return 1

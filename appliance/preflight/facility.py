@@ -24,7 +24,8 @@ class Facility:
 
     ``groups``: group name -> host names. ``names``: host -> names of all its variables. ``values``: host -> its
     public variables. ``live``: host -> what the module `preflight_facts` found, or ``{"failed": reason}``;
-    hosts that were not asked are not in it.
+    hosts that were not asked are not in it. ``unfit_secrets``: host -> names of secrets whose values cannot be used;
+    the values are not told.
     """
 
     groups: Mapping[str, Sequence[str]]
@@ -33,10 +34,14 @@ class Facility:
     live: Mapping[str, Mapping[str, Any]]
     password_names: frozenset[str]
     catalogue: RoleCatalogue
+    unfit_secrets: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_request(cls, request: Mapping[str, Any], catalogue: RoleCatalogue) -> Facility:
-        """Build from the request's JSON object: groups, names, hostvars, live, password_names (each may be absent)."""
+        """Build from the request's JSON object: groups, names, hostvars, live, password_names, unfit_secrets.
+
+        Each may be absent.
+        """
         values = request.get("hostvars", {})
         names = request.get("names") or {host: list(found) for host, found in values.items()}
         return cls(
@@ -46,6 +51,7 @@ class Facility:
             live=request.get("live", {}),
             password_names=frozenset(request.get("password_names", ())),
             catalogue=catalogue,
+            unfit_secrets=request.get("unfit_secrets", {}),
         )
 
     @property

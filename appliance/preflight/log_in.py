@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 
+from appliance.checked_json import is_template
 from appliance.preflight.facility import Facility
 from appliance.preflight.fault import Fault
 
@@ -12,17 +14,25 @@ from appliance.preflight.fault import Fault
 NEEDED: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "ldap": {
         "jupyterhub_ldap_server": (r"\S+", "name the directory's machine, as its certificate does"),
-        "jupyterhub_ldap_user_dn": (
-            r".*\{username\}.*",
-            "give the distinguished name of a researcher's entry, with {username} in it",
-        ),
-        "jupyterhub_ldap_group_filter": (r".*\{(userdn|uid)\}.*", "give a filter with {userdn} or {uid} in it"),
     },
     "oidc": {
         "jupyterhub_oidc_issuer": (r"https://[^\s/]+\S*", "give the provider's address, which begins with https://"),
         "jupyterhub_oidc_client_id": (r"\S+", "give the name that the provider knows the facility by"),
     },
 }
+# Texts that are filled in at each log-in: with what, and what is to be given.
+TEMPLATES: Mapping[str, tuple[frozenset[str], str]] = {
+    "jupyterhub_ldap_user_dn": (
+        frozenset({"username"}),
+        "give the distinguished name of a researcher's entry, with {username} in it and nothing else in braces",
+    ),
+    "jupyterhub_ldap_group_filter": (
+        frozenset({"userdn", "uid"}),
+        "give a filter with {userdn} or {uid} in it, and nothing else in braces",
+    ),
+}
+AUTHORITIES = "jupyterhub_provider_authorities"
+_SHOWN_CHARACTERS = 60
 SECRET = "jupyterhub_oidc_client_secret"  # noqa: S105  (its name)
 
 
@@ -34,8 +44,27 @@ def providers(facility: Facility) -> Iterator[Fault]:
             value = str(facility.value(host, variable, ""))
             if not re.fullmatch(pattern, value):
                 yield Fault(variable, value or "(empty)", f"{fix}: jupyterhub_log_in is {kind}", host)
+        for variable, (names, fix) in TEMPLATES.items() if kind == "ldap" else ():
+            value = str(facility.value(host, variable, ""))
+            if not is_template(value, names):
+                yield Fault(variable, value or "(empty)", f"{fix}: jupyterhub_log_in is {kind}", host)
+        authorities = str(facility.value(host, AUTHORITIES, ""))
+        if kind in NEEDED and authorities.strip() and not _has_certificates(authorities):
+            fix = "give the text of certificates (PEM), not the name of a file: \"{{ lookup('file', NAME) }}\""
+            yield Fault(AUTHORITIES, authorities[:_SHOWN_CHARACTERS], fix, host)
         if kind == "oidc" and SECRET not in facility.names.get(host, ()):
             yield Fault(SECRET, "(missing)", "keep what the provider has given you in the vault by this name", host)
+        elif kind == "oidc" and SECRET in facility.unfit_secrets.get(host, ()):
+            fix = "give what the provider has given you: it is empty, or has characters that are not of printable ASCII"
+            yield Fault(SECRET, "(not shown)", fix, host)
+
+
+def _has_certificates(text: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text.strip())
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
 
 
 def mapped_groups(facility: Facility) -> Iterator[Fault]:

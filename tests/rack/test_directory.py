@@ -120,6 +120,8 @@ def test_a_directory_of_another_authority_is_asked_for_no_password(certificate: 
     ("changed", "told"),
     [
         ({"jupyterhub_ldap_user_dn": "uid=alice"}, "user_dn"),
+        ({"jupyterhub_ldap_user_dn": f"{directory.USER_DN},ou={{ou}}"}, "user_dn"),
+        ({"jupyterhub_provider_authorities": "/etc/ssl/site.pem"}, "jupyterhub_provider_authorities"),
         ({"jupyterhub_ldap_server": ""}, "server"),
         ({"jupyterhub_ldap_group_filter": "(objectClass=*)"}, "group_filter"),
         ({"jupyterhub_ldap_groups": {GROUP: "No Group"}}, "groups"),

@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "simulate": PLACEMENT | {"compute.scheduling"},
     "rack": {"inventory_secrets"},
     "depot": set(),
-    "preflight": set(),
+    "preflight": {"checked_json"},
     "quota": PLACEMENT,
     "release": set(),
     "roles": set(),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from appliance.inventory_secrets import authority
 from appliance.preflight import Fault
 
 Request = dict[str, Any]
@@ -44,7 +45,15 @@ def test_what_is_complete_is_sound(request_: Request, judged: Judged, given: dic
     [
         (LDAP, "jupyterhub_ldap_server", ""),
         (LDAP, "jupyterhub_ldap_user_dn", "uid=alice"),
+        (LDAP, "jupyterhub_ldap_user_dn", "uid={username},ou={ou},dc=example,dc=org"),
+        (LDAP, "jupyterhub_ldap_user_dn", "uid={username},ou={}"),
+        (LDAP, "jupyterhub_ldap_user_dn", "uid={username},ou={"),
+        (LDAP, "jupyterhub_ldap_user_dn", "uid={username.x}"),
+        (LDAP, "jupyterhub_ldap_user_dn", "uid={username:{x}}"),
         (LDAP, "jupyterhub_ldap_group_filter", "(objectClass=*)"),
+        (LDAP, "jupyterhub_ldap_group_filter", "(member={userdn})(ou={ou})"),
+        (LDAP, "jupyterhub_provider_authorities", "/etc/ssl/site.pem"),
+        (OIDC, "jupyterhub_provider_authorities", "-----BEGIN CERTIFICATE-----"),
         (OIDC, "jupyterhub_oidc_issuer", "http://login.example.org"),
         (OIDC, "jupyterhub_oidc_issuer", ""),
         (OIDC, "jupyterhub_oidc_client_id", ""),
@@ -58,6 +67,16 @@ def test_what_cannot_be_asked_is_a_fault(
 
 def test_a_provider_wants_a_secret(request_: Request, judged: Judged) -> None:
     assert told(request_, judged, OIDC, secret=False) == [("jupyterhub_oidc_client_secret", "(missing)")]
+
+
+def test_a_secret_that_cannot_be_used_is_a_fault_and_is_not_shown(request_: Request, judged: Judged) -> None:
+    request_["unfit_secrets"] = {"head1": ["jupyterhub_oidc_client_secret"]}
+    assert told(request_, judged, OIDC) == [("jupyterhub_oidc_client_secret", "(not shown)")]
+
+
+def test_certificates_of_an_authority_are_sound(request_: Request, judged: Judged) -> None:
+    _, certificate = authority()
+    assert told(request_, judged, LDAP | {"jupyterhub_provider_authorities": f"{certificate}\n"}) == []
 
 
 @pytest.mark.parametrize(("given", "variable"), [(LDAP, "jupyterhub_ldap_groups"), (OIDC, "jupyterhub_oidc_groups")])
