@@ -112,7 +112,7 @@ def check_authorities(path: Path) -> None:
 
 
 def main() -> int:
-    """Check a file before a hub is started with it: ``KIND FILE``; the kind ``authorities`` is certificates, or none."""
+    """Check a file before a hub starts with it: ``KIND FILE``; the kind ``authorities`` is certificates, or none."""
     kind, path = sys.argv[1], Path(sys.argv[2])
     try:
         if kind == "authorities":

@@ -28,7 +28,8 @@ def preflight(project: Path, variables: bool, as_lines: bool) -> None:
     """Judge the request on standard input; exit 1 where anything is wrong.
 
     The request is a JSON object: groups (name: hosts), names (host: its variables), hostvars (host: public
-    variables), live (host: facts), password_names (list), unfit_secrets (host: names). playbooks/preflight.yml makes it; nothing is changed.
+    variables), live (host: facts), password_names (list), unfit_secrets (host: names). playbooks/preflight.yml makes
+    it; nothing is changed.
     """
     try:
         catalogue = RoleCatalogue.read(project)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import ssl
+import time
 import urllib.error
 from collections.abc import Iterator
 
@@ -20,15 +21,14 @@ OLD = "/run/test-old-admin"
 KEYRING = "/etc/ceph/ceph.client.admin.keyring"
 TRUSTED = "/usr/local/share/ca-certificates/appliance.crt"
 VARIABLE = {
-    "hub-token": "gateway_hub_token",
     "cookie-secret": "jupyterhub_cookie_secret",
     "proxy-token": "jupyterhub_proxy_token",
 }
 HELD = [
-    ("secrets.yml", "dask-gateway.service", "/etc/dask-gateway/hub-token"),
-    ("hub.yml", "jupyterhub.service", "/etc/jupyterhub/credentials/cookie-secret"),
+    ("secrets.yml", "jupyterhub.service", "/etc/jupyterhub/credentials/cookie-secret"),
     ("hub.yml", "jupyterhub-proxy.service", "/etc/jupyterhub/credentials/proxy-token"),
 ]
+SERVER_ASKS = 300  # s: JupyterHub's HubAuth.cache_max_age
 RUNNING = "systemctl show --value --property=InvocationID jupyter-alice-singleuser"
 
 
@@ -74,14 +74,31 @@ def test_a_run_that_died_after_the_files_had_the_new_key_is_made_up_for() -> Non
     ask(STORES[0], "timeout 60 ceph health")
 
 
+def refused(session: HubSession, path: str) -> bool:
+    """Whether a request is answered with 403, or led away to the log-in."""
+    try:
+        return "kernels" not in json.loads(session.ask(path))
+    except urllib.error.HTTPError as error:
+        return error.code == 403
+    except ValueError:  # a page
+        return True
+
+
 def test_cookies_of_before_open_nothing_and_servers_go_on(alice: HubSession) -> None:
     server = ask(HEAD, RUNNING)
+    alice.ask("/user/alice/lab")
+    assert not refused(alice, "/user/alice/api/status")
     new = {"jupyterhub_cookie_secret": secrets.token_hex(32), "jupyterhub_proxy_token": secrets.token_hex(32)}
     done = play("secrets.yml", **new)
     assert done.status == 0, done.said
     assert [value for value in new.values() if value in done.said] == []
     with pytest.raises(urllib.error.HTTPError):
         alice.ask("/hub/api/users/alice")
+    # The server keeps the hub's answers for so long.
+    last = time.monotonic() + SERVER_ASKS + 60
+    while not refused(alice, "/user/alice/api/status"):
+        assert time.monotonic() < last, "the session at the server goes on"
+        time.sleep(5)
     again = HubSession(FACILITY.front, "alice")
     again.log_in(FACILITY.password("alice"))
     again.ask("/user/alice/lab")
