@@ -67,6 +67,7 @@ def provider(folder: Path, groups: dict[str, list[str]]) -> Iterator[Provider]:
     settings = {
         **{"address": RACK.gateway, "port": PORT, "issuer": ISSUER, "client": CLIENT, "secret": SECRET},
         **{"certificate": of_names([NAME], signer, key), "key": key_pem(key), "callback": CALLBACK, "groups": groups},
+        "told": {},
     }
     made = Provider(Front(ISSUER, RACK.gateway, signer.pem, subdomains=False), settings, folder)
     ask(HEAD, f"echo '{RACK.gateway} {NAME}' >> /etc/hosts")

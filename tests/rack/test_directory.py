@@ -76,6 +76,17 @@ def test_nobody_gets_in_whom_the_facility_does_not_know(name: str) -> None:
 
 
 @pytest.mark.usefixtures("certificate")
+def test_who_is_locked_is_not_let_in_by_the_directory() -> None:
+    """Role `accounts` locks by the account's last day; the directory still takes the password."""
+    ask(HEAD, "chage --expiredate 1 bob")
+    try:
+        assert status("bob", PASSWORDS["bob"])[0] == 403
+    finally:
+        ask(HEAD, "chage --expiredate -1 bob")
+    assert status("bob", PASSWORDS["bob"])[0] == 200
+
+
+@pytest.mark.usefixtures("certificate")
 def test_a_researcher_has_the_groups_that_the_site_has_named() -> None:
     for name, expected in (("bob", True), ("alice", False)):
         session = HubSession(FACILITY.front, name)

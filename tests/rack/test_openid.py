@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from machines import FACILITY, HEAD, ask
+from made_certificates import authority
 from openid import CLIENT, ISSUER, SECRET, Person, Provider, provider
 from site_run import play
 
@@ -68,22 +69,84 @@ def test_an_answer_that_the_hub_did_not_ask_for_opens_nothing(made: Provider) ->
         assert refused.value.code in (400, 403)
 
 
-def test_where_the_provider_is_down_who_is_in_stays_in_and_the_page_says_what_is_wrong(made: Provider) -> None:
-    alice = Person(made.front)
-    alice.log_in("alice")
-    # So that it knows nothing of the provider.
+def hub_forgets() -> None:
+    """Restart the hub, so that it knows nothing of the provider."""
     health = f"http://127.0.0.1:{FACILITY.facts['jupyterhub_proxy_port']}/hub/health"
     ask(
         HEAD,
         f"systemctl restart jupyterhub; curl --silent --fail --retry 60 --retry-all-errors --retry-delay 1 {health}",
     )
+
+
+def refusal(made: Provider) -> str:
+    """The page that says why nobody can log in."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        Person(made.front).open(f"{FACILITY.front.url}/hub/oauth_login")
+    assert refused.value.code == 503
+    return refused.value.read().decode()
+
+
+def test_where_the_provider_is_down_who_is_in_stays_in_and_the_page_says_what_is_wrong(made: Provider) -> None:
+    alice = Person(made.front)
+    alice.log_in("alice")
+    hub_forgets()
     made.stop()
     try:
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            Person(made.front).open(f"{FACILITY.front.url}/hub/oauth_login")
-        assert refused.value.code == 503
-        assert "the provider of the tests, which says who you are, does not answer" in refused.value.read().decode()
+        assert "the provider of the tests, which says who you are, does not answer" in refusal(made)
         assert '"name": "alice"' in alice.open(f"{FACILITY.front.url}/hub/api/user")[1]
     finally:
         made.start()
     assert Person(made.front).log_in("bob")[0].endswith("/hub/home")
+
+
+@pytest.mark.parametrize(
+    ("told", "fault"),
+    [
+        ({"token_endpoint": ISSUER.replace("https", "http") + "/token"}, "its token_endpoint is "),
+        ({"userinfo_endpoint": ISSUER.replace("https", "http") + "/me"}, "its userinfo_endpoint is "),
+        ({"issuer": "https://another.rack.test"}, "it calls itself "),
+    ],
+)
+def test_a_provider_in_clear_or_of_another_name_is_not_used(made: Provider, told: dict[str, str], fault: str) -> None:
+    made.stop()
+    made.settings["told"] = told
+    made.start()
+    hub_forgets()
+    try:
+        page = refusal(made)
+        assert fault in page
+        assert next(iter(told.values())) in page
+    finally:
+        made.stop()
+        made.settings["told"] = {}
+        made.start()
+    assert Person(made.front).log_in("bob")[0].endswith("/hub/home")
+
+
+def test_a_provider_of_another_authority_is_not_asked(made: Provider) -> None:
+    other = variables(made, jupyterhub_provider_authorities=authority("Another one").pem)
+    assert play("hub.yml", **other).status == 0
+    try:
+        assert "does not answer" in refusal(made)
+    finally:
+        assert play("hub.yml", **variables(made)).status == 0
+    assert Person(made.front).log_in("bob")[0].endswith("/hub/home")
+
+
+def test_who_is_locked_is_not_let_in_by_the_provider(made: Provider) -> None:
+    ask(HEAD, "chage --expiredate 1 bob")
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            Person(made.front).log_in("bob")
+        assert refused.value.code == 403
+    finally:
+        ask(HEAD, "chage --expiredate -1 bob")
+
+
+@pytest.mark.parametrize("secret", ["", "gehe\u00efm"])
+def test_a_secret_that_cannot_be_used_changes_nothing(made: Provider, secret: str) -> None:
+    before = ask(HEAD, "sha256sum /etc/jupyterhub/provider.json")
+    done = play("hub.yml", **variables(made, jupyterhub_oidc_client_secret=secret))
+    assert done.status != 0
+    assert "jupyterhub_oidc_client_secret is empty or not of printable ASCII" in done.said
+    assert ask(HEAD, "sha256sum /etc/jupyterhub/provider.json") == before

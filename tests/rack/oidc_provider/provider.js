@@ -1,5 +1,6 @@
 // An OpenID Connect provider for the tests: whoever gives a name there is that person. Settings come as JSON on
-// standard input: address, port, issuer, certificate, key, client, secret, callback, and groups by name.
+// standard input: address, port, issuer, certificate, key, client, secret, callback, groups by name,
+// and `told`: what its discovery document says otherwise than it is.
 import fs from 'node:fs';
 import https from 'node:https';
 import { Provider } from 'oidc-provider';
@@ -13,6 +14,10 @@ const provider = new Provider(told.issuer, {
     accountId: name,
     claims: () => ({ sub: name, preferred_username: name, groups: told.groups[name] ?? [] }),
   }),
+});
+provider.use(async (ctx, next) => {
+  await next();
+  if (ctx.path === '/.well-known/openid-configuration') ctx.body = { ...ctx.body, ...told.told };
 });
 const server = https.createServer({ cert: told.certificate, key: told.key }, provider.callback());
 server.listen(told.port, told.address, () => console.log('listening'));
