@@ -110,7 +110,12 @@ def test_what_is_renewed_is_new_and_the_rest_stays(inventory: Path) -> None:
     after = opened(inventory)
     changed = {name for name in before if before[name] != after[name]}
     # The authority's certificate goes with its key.
-    assert changed == {"jupyterhub_proxy_token", "certificates_ca_key", "certificates_ca_certificate", "accounts_passwords"}
+    assert changed == {
+        "jupyterhub_proxy_token",
+        "certificates_ca_key",
+        "certificates_ca_certificate",
+        "accounts_passwords",
+    }
     passwords: list[Any] = [before["accounts_passwords"], after["accounts_passwords"]]
     assert {name for name in passwords[0] if passwords[0][name] != passwords[1][name]} == {"alice"}
     assert "playbooks/secrets.yml" in done.output
