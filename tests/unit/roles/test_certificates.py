@@ -74,7 +74,7 @@ def test_who_shows_a_certificate_is_compared_with_it() -> None:
 
 
 # Credentials of these roles' units are in files of these roles.
-SECRETS = {"certificates", "gateway", "https_front", "jupyterhub"}
+SECRETS = {"certificates", "https_front", "jupyterhub"}
 
 
 @pytest.mark.parametrize("role", sorted(SECRETS))
