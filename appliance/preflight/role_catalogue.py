@@ -76,7 +76,7 @@ class RoleCatalogue:
 
     ``references``: role -> variable that it takes from the inventory -> its own variable that refers to it.
     ``dependencies``: role -> the roles whose variables it has as well. ``provided``: what plays and tasks set on the
-    way.
+    way. ``dropped``: variables of earlier releases that nothing reads any more, and that may stay where they are.
     """
 
     options: dict[str, dict[str, Option]]
@@ -86,6 +86,7 @@ class RoleCatalogue:
     dependencies: dict[str, frozenset[str]]
     listeners: tuple[Listener, ...]
     provided: frozenset[str]
+    dropped: frozenset[str]
 
     @property
     def roles(self) -> frozenset[str]:
@@ -93,12 +94,13 @@ class RoleCatalogue:
         return frozenset(self.options)
 
     def known(self, name: str) -> bool:
-        """Tell whether a role documents the variable ``name``, takes it from the inventory, or is given it."""
+        """Tell whether a role documents the variable ``name``, takes it from the inventory, is given it, or had it."""
         return (
             any(name in options for options in self.options.values())
             or any(name in found for found in self.references.values())
             or name in self.defaults
             or name in self.provided
+            or name in self.dropped
         )
 
     def plays_of(self, variable: str) -> list[Play]:
@@ -136,8 +138,10 @@ class RoleCatalogue:
         provided: set[str] = set()
         dependencies: dict[str, frozenset[str]] = {}
         listeners: list[Listener] = []
+        dropped: set[str] = set()
         for role in sorted((root / "roles").iterdir()):
             options[role.name] = _options(_load(role / "meta/argument_specs.yml"))
+            dropped.update((_load(role / "meta/values.yml") or {}).get("dropped", []))
             own = _load(role / "defaults/main.yml") or {}
             defaults.update(own)
             dependencies[role.name] = _dependencies(_load(role / "meta/main.yml"))
@@ -160,7 +164,16 @@ class RoleCatalogue:
             role: {target: name for target, name in found.items() if target not in defaults and target not in provided}
             for role, found in references.items()
         }
-        return cls(options, defaults, references, tuple(plays), dependencies, tuple(listeners), frozenset(provided))
+        return cls(
+            options,
+            defaults,
+            references,
+            tuple(plays),
+            dependencies,
+            tuple(listeners),
+            frozenset(provided),
+            frozenset(dropped),
+        )
 
 
 def _load(path: Path, *, required: bool = False) -> Any:

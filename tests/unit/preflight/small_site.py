@@ -73,6 +73,7 @@ argument_specs:
       hub_path: {type: path, required: true, description: Set by a task.}
 """,
     "roles/jupyterhub/defaults/main.yml": 'jupyterhub_ldap_group_filter: "(member={userdn})"\n',
+    "roles/jupyterhub/meta/values.yml": "dropped: [jupyterhub_gateway_token]\n",
     "roles/jupyterhub/tasks/main.yml": """
 - block:
     - ansible.builtin.set_fact:

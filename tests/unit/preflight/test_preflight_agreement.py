@@ -167,3 +167,15 @@ def test_a_role_that_a_task_includes_is_asked_for_what_it_needs() -> None:
     # What the task gives is nobody's to set.
     assert "ceph_client_entities" in catalogue.provided
     assert "certificates_ca_key" not in catalogue.provided
+
+
+@pytest.mark.parametrize(
+    ("name", "faults"), [("jupyterhub_gateway_token", []), ("jupyterhub_gateway_key", ["(unknown)"])]
+)
+def test_what_a_release_has_dropped_may_stay(name: str, faults: list[str], request_: Request, judged: Judged) -> None:
+    request_["names"]["store1"].append(name)
+    assert [fault.value for fault in judged(request_)] == faults
+
+
+def test_vaults_of_the_first_release_may_stay() -> None:
+    assert RoleCatalogue.read(PROJECT).known("gateway_hub_token")
