@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
 import ssl
@@ -28,7 +29,7 @@ HELD = [
     ("secrets.yml", "jupyterhub.service", "/etc/jupyterhub/credentials/cookie-secret"),
     ("hub.yml", "jupyterhub-proxy.service", "/etc/jupyterhub/credentials/proxy-token"),
 ]
-SERVER_ASKS = 300  # s: JupyterHub's HubAuth.cache_max_age
+SERVER_ASKS = 60  # s: HubAuth.cache_max_age of researchers' servers (roles/jupyterhub/files/jupyter_server_config.json)
 RUNNING = "systemctl show --value --property=InvocationID jupyter-alice-singleuser"
 
 
@@ -41,37 +42,31 @@ def _the_vaults_own_again() -> Iterator[None]:
     assert json.loads(ask(STORES[0], "ceph health --format json"))["status"] == "HEALTH_OK"
 
 
-@pytest.fixture
-def alice() -> HubSession:
-    return with_server(FACILITY, "alice")
+@dataclasses.dataclass(frozen=True)
+class Before:
+    """What there was before ``secrets`` were new: alice's session, the unit of her server, the admin's keyring."""
+
+    session: HubSession
+    server: str
+    keyring: str
+    secrets: dict[str, str]
 
 
-def test_the_admin_s_key_is_renewed() -> None:
-    old, new = ask(STORES[0], f"cat {KEYRING}"), cephx_key()
-    done = play("secrets.yml", ceph_admin_key=new)
+@pytest.fixture(scope="module")
+def before() -> Before:
+    """Renew secrets of the hub and of Ceph in one run, while a server of alice's runs."""
+    session = with_server(FACILITY, "alice")
+    assert not refused(session, "/user/alice/api/status")
+    new = {
+        "ceph_admin_key": cephx_key(),
+        "jupyterhub_cookie_secret": secrets.token_hex(32),
+        "jupyterhub_proxy_token": secrets.token_hex(32),
+    }
+    before = Before(session, ask(HEAD, RUNNING), ask(STORES[0], f"cat {KEYRING}"), new)
+    done = play("secrets.yml", **new)
     assert done.status == 0, done.said
-    assert new not in done.said
-    for machine in STORES:
-        assert new in ask(machine, f"cat {KEYRING}")
-        ask(machine, "timeout 60 ceph health")
-    # The old one opens nothing.
-    ask(STORES[0], f"umask 077; cat > {OLD}", given=old)
-    refused = run_on(STORES[0], f"timeout 60 ceph --keyring {OLD} health")
-    ask(STORES[0], f"rm {OLD}")
-    assert refused.returncode != 0
-    assert "denied" in refused.stdout + refused.stderr
-    assert play("secrets.yml", ceph_admin_key=new).changes == []
-
-
-@pytest.mark.long
-def test_a_run_that_died_after_the_files_had_the_new_key_is_made_up_for() -> None:
-    new = cephx_key()
-    for machine in STORES:
-        ask(machine, f"cat > {KEYRING}", given=f"[client.admin]\n\tkey = {new}\n")
-    assert run_on(STORES[0], "timeout 60 ceph health").returncode != 0
-    done = play("secrets.yml", ceph_admin_key=new)
-    assert done.status == 0, done.said
-    ask(STORES[0], "timeout 60 ceph health")
+    assert [value for value in new.values() if value in done.said] == []
+    return before
 
 
 def refused(session: HubSession, path: str) -> bool:
@@ -84,25 +79,45 @@ def refused(session: HubSession, path: str) -> bool:
         return True
 
 
-def test_cookies_of_before_open_nothing_and_servers_go_on(alice: HubSession) -> None:
-    server = ask(HEAD, RUNNING)
-    alice.ask("/user/alice/lab")
-    assert not refused(alice, "/user/alice/api/status")
-    new = {"jupyterhub_cookie_secret": secrets.token_hex(32), "jupyterhub_proxy_token": secrets.token_hex(32)}
-    done = play("secrets.yml", **new)
-    assert done.status == 0, done.said
-    assert [value for value in new.values() if value in done.said] == []
+def test_the_admin_s_key_is_renewed(before: Before) -> None:
+    for machine in STORES:
+        assert before.secrets["ceph_admin_key"] in ask(machine, f"cat {KEYRING}")
+        ask(machine, "timeout 60 ceph health")
+    # The old one opens nothing.
+    ask(STORES[0], f"umask 077; cat > {OLD}", given=before.keyring)
+    answer = run_on(STORES[0], f"timeout 60 ceph --keyring {OLD} health")
+    ask(STORES[0], f"rm {OLD}")
+    assert answer.returncode != 0
+    assert "denied" in answer.stdout + answer.stderr
+
+
+def test_cookies_of_before_open_nothing_and_servers_go_on(before: Before) -> None:
     with pytest.raises(urllib.error.HTTPError):
-        alice.ask("/hub/api/users/alice")
+        before.session.ask("/hub/api/users/alice")
     # The server keeps the hub's answers for so long.
-    last = time.monotonic() + SERVER_ASKS + 60
-    while not refused(alice, "/user/alice/api/status"):
+    last = time.monotonic() + SERVER_ASKS + 30
+    while not refused(before.session, "/user/alice/api/status"):
         assert time.monotonic() < last, "the session at the server goes on"
         time.sleep(5)
     again = HubSession(FACILITY.front, "alice")
     again.log_in(FACILITY.password("alice"))
     again.ask("/user/alice/lab")
-    assert ask(HEAD, RUNNING) == server
+    assert ask(HEAD, RUNNING) == before.server
+
+
+def test_a_second_run_with_the_new_secrets_changes_nothing(before: Before) -> None:
+    assert play("secrets.yml", **before.secrets).changes == []
+
+
+@pytest.mark.long
+def test_a_run_that_died_after_the_files_had_the_new_key_is_made_up_for() -> None:
+    new = cephx_key()
+    for machine in STORES:
+        ask(machine, f"cat > {KEYRING}", given=f"[client.admin]\n\tkey = {new}\n")
+    assert run_on(STORES[0], "timeout 60 ceph health").returncode != 0
+    done = play("secrets.yml", ceph_admin_key=new)
+    assert done.status == 0, done.said
+    ask(STORES[0], "timeout 60 ceph health")
 
 
 @pytest.mark.long
