@@ -140,6 +140,7 @@ def _own_authority_again() -> Iterator[None]:
     shown(FACILITY.front.authority)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_own_authority_again")
 def test_a_sites_own_certificate_comes_and_goes_while_notebooks_run(site: Site, alices_server: HubSession) -> None:
     started = ask(HEAD, "systemctl show --value --property=InvocationID jupyter-alice-singleuser jupyterhub")

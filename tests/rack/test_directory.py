@@ -116,6 +116,7 @@ def test_where_the_directory_is_down_who_is_in_stays_in_and_the_page_says_what_i
     assert status("bob", PASSWORDS["bob"])[0] == 200
 
 
+@pytest.mark.long
 def test_a_directory_of_another_authority_is_asked_for_no_password(certificate: str) -> None:
     assert play("hub.yml", **variables(authority("Another one").pem)).status == 0
     try:

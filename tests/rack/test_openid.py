@@ -123,6 +123,7 @@ def test_a_provider_in_clear_or_of_another_name_is_not_used(made: Provider, told
     assert Person(made.front).log_in("bob")[0].endswith("/hub/home")
 
 
+@pytest.mark.long
 def test_a_provider_of_another_authority_is_not_asked(made: Provider) -> None:
     other = variables(made, jupyterhub_provider_authorities=authority("Another one").pem)
     assert play("hub.yml", **other).status == 0
