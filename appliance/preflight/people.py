@@ -17,6 +17,8 @@ GROUP_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 RESERVED = frozenset(
     [
         "appliance-archive",
+        "appliance-catalogue",
+        "appliance-placement",
         "root",
         "daemon",
         "bin",
