@@ -83,7 +83,8 @@ class RoleCatalogue:
     ``references``: role -> variable that it takes from the inventory -> its own variable that refers to it.
     ``dependencies``: role -> the roles whose variables it has as well. ``provided``: what plays and tasks set on the
     way. ``rules``: variable -> what its values may be; ``LIST.KEY`` is that of a list's entries. ``renamed``: variable
-    of an earlier release -> what to set in its place.
+    of an earlier release -> what to set in its place. ``dropped``: variables of earlier releases that nothing reads any
+    more, and that may stay where they are.
     """
 
     options: dict[str, dict[str, Option]]
@@ -95,6 +96,7 @@ class RoleCatalogue:
     provided: frozenset[str]
     rules: Mapping[str, Rule] = dataclasses.field(default_factory=dict)
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
 
     @property
     def roles(self) -> frozenset[str]:
@@ -102,12 +104,13 @@ class RoleCatalogue:
         return frozenset(self.options)
 
     def known(self, name: str) -> bool:
-        """Tell whether a role documents the variable ``name``, takes it from the inventory, or is given it."""
+        """Tell whether a role documents the variable ``name``, takes it from the inventory, is given it, or had it."""
         return (
             any(name in options for options in self.options.values())
             or any(name in found for found in self.references.values())
             or name in self.defaults
             or name in self.provided
+            or name in self.dropped
         )
 
     def plays_of(self, variable: str) -> list[Play]:
@@ -166,11 +169,13 @@ class RoleCatalogue:
         listeners: list[Listener] = []
         rules: dict[str, Rule] = {}
         renamed: dict[str, str] = {}
+        dropped: set[str] = set()
         for role in sorted((root / "roles").iterdir()):
             options[role.name] = _options(_load(role / "meta/argument_specs.yml"))
             said = _load(role / "meta/values.yml") or {}
             rules |= {name: Rule.of(name, entry) for name, entry in (said.get("values") or {}).items()}
             renamed |= said.get("renamed") or {}
+            dropped.update(said.get("dropped") or ())
             own = _load(role / "defaults/main.yml") or {}
             defaults.update(own)
             dependencies[role.name] = _dependencies(_load(role / "meta/main.yml"))
@@ -203,6 +208,7 @@ class RoleCatalogue:
             frozenset(provided),
             rules,
             renamed,
+            frozenset(dropped),
         )
 
 
