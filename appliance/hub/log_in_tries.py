@@ -2,8 +2,8 @@
 
 A try counts from when it begins until it ends, so that many at once are no way around, and after that where its
 password was wrong. One that nobody judged, since a directory was down, no longer counts for the name; it does for the
-address, so that who is down is not asked without end. Counts are kept in memory: a restart of the hub
-forgets them, and no researcher can restart it.
+address, so that who is down is not asked without end. Counts are kept in memory: a restart of the hub forgets them, and
+no researcher can restart it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from hub_session import HubSession
-from machines import FACILITY, HEAD, MACHINES, STORES, ask, run_on
+from machines import FACILITY, HEAD, MACHINES, STORES, ask, run_on, until
 from server_session import with_server
 from site_run import play
 
@@ -95,10 +95,9 @@ def test_cookies_of_before_open_nothing_and_servers_go_on(before: Before) -> Non
     with pytest.raises(urllib.error.HTTPError):
         before.session.ask("/hub/api/users/alice")
     # The server keeps the hub's answers for so long.
-    last = time.monotonic() + SERVER_ASKS + 30
-    while not refused(before.session, "/user/alice/api/status"):
-        assert time.monotonic() < last, "the session at the server goes on"
-        time.sleep(5)
+    begun = time.monotonic()
+    until(lambda: refused(before.session, "/user/alice/api/status"), lambda: "the session at the server goes on")
+    assert time.monotonic() < begun + SERVER_ASKS + 30
     again = HubSession(FACILITY.front, "alice")
     again.log_in(FACILITY.password("alice"))
     again.ask("/user/alice/lab")
