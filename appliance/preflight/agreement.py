@@ -1,8 +1,7 @@
-"""Checks that machines agree on what they must have in common, and that every setting is one of a role's."""
+"""Checks that machines agree on what they must have in common."""
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -32,20 +31,6 @@ def agreement(facility: Facility) -> Iterator[Fault]:
             yield Fault(name, value, fix)
 
 
-def unknown_settings(facility: Facility) -> Iterator[Fault]:
-    """A setting that bears a role's name is one of that role's: a misspelt one would have no effect."""
-    catalogue = facility.catalogue
-    documented = sorted({name for options in catalogue.options.values() for name in options})
-    for host in facility.hosts:
-        for name in sorted(facility.names.get(host, ())):
-            role = next((role for role in catalogue.roles if name.startswith(f"{role}_")), None)
-            if role is None or catalogue.known(name):
-                continue
-            near = difflib.get_close_matches(name, documented, n=1, cutoff=0.8)
-            meant = f"write {near[0]}" if near else f"see roles/{role}/README.md for what there is"
-            yield Fault(name, "(unknown)", f"no role has this variable: {meant}, or remove it", host)
-
-
 def _shown(value: object) -> str:
     if value is None:
         return "the role's default"
@@ -56,4 +41,4 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
-CHECKS = (agreement, unknown_settings)
+CHECKS = (agreement,)

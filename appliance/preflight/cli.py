@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from appliance.preflight.facility import Facility
-from appliance.preflight.fault import as_json, as_table
-from appliance.preflight.judge import judge
+from appliance.preflight.fault import as_json, as_table, merge
+from appliance.preflight.judge import verdict
 from appliance.preflight.role_catalogue import CatalogueError, RoleCatalogue
 
 
@@ -22,14 +22,15 @@ from appliance.preflight.role_catalogue import CatalogueError, RoleCatalogue
     show_default="the current directory",
     help="The tree that holds site.yml and roles/.",
 )
-@click.option("--variables", is_flag=True, help="Print the names of the variables that the checks read, and no more.")
+@click.option("--variables", is_flag=True, help="Print what the checks read: public variables, secrets' patterns.")
 @click.option("--json", "as_lines", is_flag=True, help="Print one JSON object a fault instead of the table.")
 def preflight(project: Path, variables: bool, as_lines: bool) -> None:
     """Judge the request on standard input; exit 1 where anything is wrong.
 
     The request is a JSON object: groups (name: hosts), names (host: its variables), hostvars (host: public
-    variables), live (host: facts), password_names (list), unfit_secrets (host: names). playbooks/preflight.yml makes
-    it; nothing is changed.
+    variables), defaults (host: what roles' defaults are worth), errors (host: variable: reason), fits (host: secret:
+    whether it has its form), live (host: facts), password_names (list), sources (paths of the inventory).
+    playbooks/preflight.yml makes it; nothing is changed. What preflight_accepted names goes to standard error.
     """
     try:
         catalogue = RoleCatalogue.read(project)
@@ -38,12 +39,16 @@ def preflight(project: Path, variables: bool, as_lines: bool) -> None:
     except CatalogueError as error:
         raise click.ClickException(str(error)) from error
     if variables:
-        click.echo(json.dumps(catalogue.public_variables))
+        click.echo(
+            json.dumps({"public": catalogue.public_variables, "secret_patterns": catalogue.secret_patterns})
+        )
         return
     try:
         request = json.loads(sys.stdin.read())
     except json.JSONDecodeError as error:
         raise click.ClickException(f"standard input is no JSON ({error}); run playbooks/preflight.yml") from error
-    faults = judge(Facility.from_request(request, catalogue))
+    faults, accepted = verdict(Facility.from_request(request, catalogue))
+    for fault, hosts in merge(accepted):
+        click.echo(f"accepted: {fault.variable} = {fault.value} ({', '.join(hosts) or 'the site'})", err=True)
     click.echo(as_json(faults) if as_lines else as_table(faults), nl=False)
     sys.exit(1 if faults else 0)

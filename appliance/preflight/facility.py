@@ -23,9 +23,10 @@ class Facility:
     """An inventory, what its machines said, and what the roles ask for.
 
     ``groups``: group name -> host names. ``names``: host -> names of all its variables. ``values``: host -> its
-    public variables. ``live``: host -> what the module `preflight_facts` found, or ``{"failed": reason}``;
-    hosts that were not asked are not in it. ``unfit_secrets``: host -> names of secrets whose values cannot be used;
-    the values are not told.
+    public variables. ``defaults``: host -> what roles' defaults are worth there, where the inventory has no value.
+    ``errors``: host -> variable -> why it has no value, in Ansible's words. ``fits``: host -> secret -> whether it
+    matches its pattern. ``sources``: files and directories of the inventory. ``live``: host -> what the module `preflight_facts` found, or ``{"failed": reason}``;
+    hosts that were not asked are not in it.
     """
 
     groups: Mapping[str, Sequence[str]]
@@ -34,14 +35,14 @@ class Facility:
     live: Mapping[str, Mapping[str, Any]]
     password_names: frozenset[str]
     catalogue: RoleCatalogue
-    unfit_secrets: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    defaults: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    errors: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    fits: Mapping[str, Mapping[str, bool]] = dataclasses.field(default_factory=dict)
+    sources: Sequence[str] = ()
 
     @classmethod
     def from_request(cls, request: Mapping[str, Any], catalogue: RoleCatalogue) -> Facility:
-        """Build from the request's JSON object: groups, names, hostvars, live, password_names, unfit_secrets.
-
-        Each may be absent.
-        """
+        """Build from the request's JSON object, which `appliance.preflight.cli` describes; any part may be absent."""
         values = request.get("hostvars", {})
         names = request.get("names") or {host: list(found) for host, found in values.items()}
         return cls(
@@ -51,7 +52,10 @@ class Facility:
             live=request.get("live", {}),
             password_names=frozenset(request.get("password_names", ())),
             catalogue=catalogue,
-            unfit_secrets=request.get("unfit_secrets", {}),
+            defaults=request.get("defaults", {}),
+            errors=request.get("errors", {}),
+            fits=request.get("fits", {}),
+            sources=request.get("sources", ()),
         )
 
     @property
@@ -75,13 +79,14 @@ class Facility:
         return list(found)
 
     def value(self, host: str, variable: str, otherwise: Any = None) -> Any:
-        """Return a public variable of a host: the inventory's value, else the role's literal default.
+        """Return a public variable of a host: the inventory's value, else what the role's default is worth.
 
-        ``otherwise`` is returned where neither is there, and where the default is a template.
+        ``otherwise`` is returned where neither is there, and where nobody has evaluated a default that is a template.
         """
-        found = self.values.get(host, {}).get(variable, _MISSING)
-        if found is not _MISSING:
-            return found
+        for known in (self.values, self.defaults):
+            found = known.get(host, {}).get(variable, _MISSING)
+            if found is not _MISSING:
+                return found
         default = self.catalogue.defaults.get(variable, _MISSING)
         if default is _MISSING or (isinstance(default, str) and "{{" in default):
             return otherwise

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from appliance.preflight.facility import Facility
+from appliance.preflight.facility import Facility, whole_number
 from appliance.preflight.fault import Fault
 from appliance.preflight.ports import span
 
@@ -31,7 +31,7 @@ def reachable(facility: Facility) -> Iterator[Fault]:
         if facts.get("rc") == NO_INTERPRETER:
             yield Fault(
                 "ansible_python_interpreter",
-                "/usr/bin/python3.13 is not on the machine",
+                f"{facility.value(host, 'ansible_python_interpreter', '/usr/bin/python3.13')} is not on the machine",
                 "install Debian 13 (trixie) with python3 on the machine",
                 host,
             )
@@ -44,8 +44,8 @@ def reachable(facility: Facility) -> Iterator[Fault]:
 def system(facility: Facility) -> Iterator[Fault]:
     """Debian 13 on a 64-bit Intel or AMD machine, with systemd running it and room to work."""
     for host, facts in answering(facility).items():
-        least = float(str(facility.value(host, "preflight_min_memory_mib", 0)))
-        room = float(str(facility.value(host, "preflight_min_free_mib", 0)))
+        least = whole_number(facility.value(host, "preflight_min_memory_mib", 0), 0)
+        room = whole_number(facility.value(host, "preflight_min_free_mib", 0), 0)
         release = f"{facts.get('os_id')} {facts.get('os_version')}"
         if release != "debian 13":
             yield Fault("operating system", release, "install Debian 13 (trixie)", host)
@@ -55,11 +55,11 @@ def system(facility: Facility) -> Iterator[Fault]:
             yield Fault("init", "not systemd", "boot the machine with systemd: all services are units", host)
         memory = facts.get("memory_bytes", 0) / MIB
         if memory < least:
-            fix = f"give the machine {least:.0f} MiB, or lower preflight_min_memory_mib"
+            fix = f"give the machine {least} MiB, or lower preflight_min_memory_mib"
             yield Fault("memory", f"{memory:.0f} MiB", fix, host)
         free = facts.get("free_bytes", 0) / MIB
         if free < room:
-            fix = f"free {room:.0f} MiB on the machine's own disk, or lower preflight_min_free_mib"
+            fix = f"free {room} MiB on the machine's own disk, or lower preflight_min_free_mib"
             yield Fault("disk space of /", f"{free:.0f} MiB free", fix, host)
 
 
@@ -152,13 +152,4 @@ def ports(facility: Facility) -> Iterator[Fault]:
                     yield Fault(listener.name, f"{port}, taken by {holder}", fix, host)
 
 
-def depot(facility: Facility) -> Iterator[Fault]:
-    """The machine's source of packages answers it."""
-    for host, facts in answering(facility).items():
-        answer = facts.get("depot")
-        if answer and answer["error"]:
-            fix = "start the depot on the control host (appliance depot up), or correct depot_url"
-            yield Fault("depot_url", f"{answer['url']}: {answer['error']}", fix, host)
-
-
-CHECKS = (reachable, system, identities, clocks, addresses, accounts, account_groups, disks, ports, depot)
+CHECKS = (reachable, system, identities, clocks, addresses, accounts, account_groups, disks, ports)

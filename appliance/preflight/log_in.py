@@ -54,9 +54,6 @@ def providers(facility: Facility) -> Iterator[Fault]:
             yield Fault(AUTHORITIES, authorities[:_SHOWN_CHARACTERS], fix, host)
         if kind == "oidc" and SECRET not in facility.names.get(host, ()):
             yield Fault(SECRET, "(missing)", "keep what the provider has given you in the vault by this name", host)
-        elif kind == "oidc" and SECRET in facility.unfit_secrets.get(host, ()):
-            fix = "give what the provider has given you: it is empty, or has characters that are not of printable ASCII"
-            yield Fault(SECRET, "(not shown)", fix, host)
 
 
 def _has_certificates(text: str) -> bool:

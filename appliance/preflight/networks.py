@@ -21,7 +21,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PORTS = range(1, 65536)
 PROTOCOLS = ("tcp", "udp")
 LISTENER = {"port", "protocol", "from"}
-LEAST_TRIAL_SECONDS = 20
 # Options of Ceph that give daemons further addresses.
 CEPH_NETWORKS = ("cluster_network", "public_network")
 
@@ -62,7 +61,7 @@ def site_listeners(facility: Facility) -> Iterator[Fault]:
         found = facility.value(host, variable)
         for number, listener in enumerate(found if isinstance(found, list) else []):
             name = f"{variable}[{number}]"
-            if not isinstance(listener, dict) or set(listener) != LISTENER:
+            if not isinstance(listener, dict) or not set(listener) >= LISTENER:
                 yield Fault(name, str(listener), "write {port: 9100, protocol: tcp, from: [NETWORK]}", host)
                 continue
             if whole_number(listener["port"], 0) not in PORTS:
@@ -78,16 +77,6 @@ def site_listeners(facility: Facility) -> Iterator[Fault]:
                 yield from _network(f"{name}.from", source, host)
 
 
-def trial(facility: Facility) -> Iterator[Fault]:
-    """A trial lasts long enough for a run to come back."""
-    variable = "firewall_trial_seconds"
-    for host in facility.hosts_of(variable):
-        seconds = whole_number(facility.value(host, variable), LEAST_TRIAL_SECONDS)
-        if seconds < LEAST_TRIAL_SECONDS:
-            fix = f"give at least {LEAST_TRIAL_SECONDS}: the run has to come in by a new connection meanwhile"
-            yield Fault(variable, str(seconds), fix, host)
-
-
 def ceph_networks(facility: Facility) -> Iterator[Fault]:
     """A network that Ceph's daemons are told of is one that machines let each other in from."""
     variable = "ceph_mon_settings"
@@ -97,7 +86,7 @@ def ceph_networks(facility: Facility) -> Iterator[Fault]:
         allowed = [network for network in map(_parsed, known) if network]
         for section, options in sections.items() if isinstance(sections, dict) else ():
             for option, value in options.items() if isinstance(options, dict) else ():
-                if option.replace(" ", "_") not in CEPH_NETWORKS:
+                if str(option).replace(" ", "_") not in CEPH_NETWORKS:
                     continue
                 for text in str(value).split(","):
                     network = _parsed(text.strip())
@@ -133,4 +122,4 @@ def _network(variable: str, text: object, host: str) -> Iterator[Fault]:
         yield Fault(variable, text, f"write {network}, or the address alone", host)
 
 
-CHECKS = (hub_name, networks, site_listeners, trial, ceph_networks)
+CHECKS = (hub_name, networks, site_listeners, ceph_networks)

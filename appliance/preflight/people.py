@@ -13,38 +13,14 @@ from appliance.preflight.fault import Fault
 STATES = ("present", "locked", "absent")
 ARCHIVE = re.compile(r"/(?!\.\.?(/|$))[\w.-]+(/(?!\.\.?(/|$))[\w.-]+)*")
 GROUP_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-# Names of the machine's own accounts and of the facility's parts: a researcher with one of them would be one of them.
+# Names of the machine's own accounts and groups (Debian's base-passwd, and those of its packages here), and of the
+# facility's parts: a researcher with one of them would be one of them.
 RESERVED = frozenset(
-    [
-        "appliance-archive",
-        "root",
-        "daemon",
-        "bin",
-        "sys",
-        "sync",
-        "games",
-        "man",
-        "mail",
-        "news",
-        "proxy",
-        "backup",
-        "list",
-        "irc",
-        "nobody",
-        "messagebus",
-        "sshd",
-        "systemd-network",
-        "systemd-timesync",
-        "ceph",
-        "haproxy",
-        "placement",
-        "jupyterhub",
-        "gateway",
-        "appliance",
-        "researchers",
-        "admin",
-        "operator",
-    ]
+    "root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody _apt nogroup "
+    "adm tty disk kmem dialout fax voice cdrom floppy tape sudo audio dip operator src shadow utmp video sasl plugdev "
+    "staff users input render kvm sgx crontab messagebus sshd ssh _ssh systemd-journal systemd-network systemd-resolve "
+    "systemd-timesync systemd-coredump polkitd netdev docker wheel admin "
+    "ceph haproxy placement jupyterhub gateway appliance appliance-archive researchers".split()
 )
 
 
@@ -54,7 +30,9 @@ def people(facility: Facility) -> Iterator[Fault]:
     uids = _uids(facility)
     pattern = str(facility.group_value("accounts_name_pattern"))
     try:
-        name_pattern = re.compile(pattern)
+        # The site's may be stricter than the role's own, and not wider.
+        widest = re.compile(str(facility.catalogue.defaults["accounts_name_pattern"]))
+        patterns = [re.compile(pattern), widest]
     except re.error as error:
         yield Fault("accounts_name_pattern", pattern, f"give a regular expression ({error})")
         return
@@ -65,14 +43,14 @@ def people(facility: Facility) -> Iterator[Fault]:
     if not isinstance(users, list) or not all(isinstance(user, Mapping) for user in users):
         yield Fault("accounts_users", str(users), "list researchers as {name: alice, uid: 2001, groups: [climate]}")
         return
-    by_name: dict[object, int] = defaultdict(int)
-    by_uid: dict[object, list[str]] = defaultdict(list)
-    present = {user.get("name") for user in users if user.get("state", "present") == "present"}
+    by_name: dict[str, int] = defaultdict(int)
+    by_uid: dict[str, list[str]] = defaultdict(list)
+    present = {str(user.get("name")) for user in users if user.get("state", "present") == "present"}
     for number, user in enumerate(users):
         yield from _state(f"accounts_users[{number}]", user, present)
-        yield from _one(f"accounts_users[{number}]", user, _names(groups), uids, name_pattern)
-        by_name[user.get("name")] += 1
-        by_uid[user.get("uid")].append(str(user.get("name")))
+        yield from _one(f"accounts_users[{number}]", user, _names(groups), uids, patterns)
+        by_name[str(user.get("name"))] += 1
+        by_uid[str(user.get("uid"))].append(str(user.get("name")))
         name = user.get("name")
         away = user.get("state", "present") != "present"
         if isinstance(name, str) and name not in facility.password_names and not away:
@@ -85,14 +63,14 @@ def people(facility: Facility) -> Iterator[Fault]:
         if count > 1:
             yield Fault("accounts_users.name", f"{name}, {count} times", "name each researcher once")
     for uid, names in by_uid.items():
-        if len(names) > 1 and uid is not None:
+        if len(names) > 1 and uid != "None":
             yield Fault(
                 "accounts_users.uid", f"{uid} for {', '.join(names)}", "give each researcher a uid of their own"
             )
 
 
-def _names(groups: object) -> set[object]:
-    return {group.get("name") for group in groups if isinstance(group, Mapping)} if isinstance(groups, list) else set()
+def _names(groups: object) -> set[str]:
+    return {str(group.get("name")) for group in groups if isinstance(group, Mapping)} if isinstance(groups, list) else set()
 
 
 def _uids(facility: Facility) -> range:
@@ -116,12 +94,12 @@ def _groups(groups: object, uids: range) -> Iterator[Fault]:
             fix = f"choose a number from {uids.start} to {uids.stop - 1}"
             yield Fault(f"accounts_groups[{number}].gid", str(gid), fix)
     for part in ("name", "gid"):
-        values = [group.get(part) for group in groups]
+        values = [str(group.get(part)) for group in groups]
         for value in dict.fromkeys(value for value in values if values.count(value) > 1):
             yield Fault(f"accounts_groups.{part}", f"{value}, {values.count(value)} times", "give each group its own")
 
 
-def _state(where: str, user: Mapping[str, Any], present: set[object]) -> Iterator[Fault]:
+def _state(where: str, user: Mapping[str, Any], present: set[str]) -> Iterator[Fault]:
     """What an entry says of whether the researcher is there, and of where the data of one who is not goes."""
     state, name = user.get("state", "present"), user.get("name")
     if state not in STATES:
@@ -137,7 +115,7 @@ def _state(where: str, user: Mapping[str, Any], present: set[object]) -> Iterato
     if (heir is None) == (archive is None):
         fix = "say where home and buckets go: either `hand_over_to: NAME` or `archive: /DIRECTORY`; nothing is deleted"
         yield Fault(f"{where}.state", f"absent ({name}), with {'both' if heir else 'neither'}", fix)
-    elif heir is not None and (heir not in present or heir == name):
+    elif heir is not None and (str(heir) not in present or heir == name):
         fix = "name a researcher of accounts_users who is present"
         yield Fault(f"{where}.hand_over_to", str(heir), fix)
     elif archive is not None and not (isinstance(archive, str) and ARCHIVE.fullmatch(archive)):
@@ -145,11 +123,12 @@ def _state(where: str, user: Mapping[str, Any], present: set[object]) -> Iterato
 
 
 def _one(
-    where: str, user: Mapping[str, Any], known: set[object], uids: range, name_pattern: re.Pattern[str]
+    where: str, user: Mapping[str, Any], known: set[str], uids: range, patterns: list[re.Pattern[str]]
 ) -> Iterator[Fault]:
     name, uid = user.get("name"), user.get("uid")
-    if not isinstance(name, str) or not name_pattern.fullmatch(name):
-        fix = f"choose one that matches {name_pattern.pattern}: it names account, bucket and units alike"
+    missed = next((one for one in patterns if not isinstance(name, str) or not one.fullmatch(name)), None)
+    if missed:
+        fix = f"choose one that matches {missed.pattern}: it names account, bucket and units alike"
         yield Fault(f"{where}.name", str(name), fix)
     elif name in RESERVED:
         yield Fault(f"{where}.name", name, "the machines have an account of that name for themselves: choose another")
@@ -160,6 +139,6 @@ def _one(
         yield Fault(f"{where}.groups", str(groups), "give a list of group names")
         return
     for group in groups:
-        if group not in known:
+        if str(group) not in known:
             fix = "add the group to accounts_groups, with a gid, or correct the name"
             yield Fault(f"{where}.groups", str(group), fix)

@@ -1,7 +1,7 @@
 """What the roles and playbooks say about their variables, read from the files that define them.
 
-No second list is kept: which variables a role needs is in its ``meta/argument_specs.yml``, its defaults are in
-``defaults/main.yml``, the roles that it depends on are in ``meta/main.yml`` and in tasks that include one, what listens
+No second list is kept: which variables a role needs is in its ``meta/argument_specs.yml``, what their values may be in
+``meta/values.yml`` beside it, its defaults are in ``defaults/main.yml``, the roles that it depends on are in ``meta/main.yml`` and in tasks that include one, what listens
 on which port is in ``__ROLE_listeners`` of its ``vars/main.yml``, and which machines it runs on is in the playbooks
 that ``site.yml`` imports.
 """
@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from appliance.preflight.rules import Rule
+
 # Options named so are secrets even where their author forgot `no_log`: their values are never asked for.
 SECRET_NAME = re.compile(r"(secret|token|password|passwd|key)s?$")
 # A default that is nothing but another variable: the role needs that one from the inventory.
 REFERENCE = re.compile(r"\{\{\s*([a-z][a-z0-9_]*)(\.\w+)*\s*\}\}")
+# Ansible's own variables that the checks look at.
+CONNECTION = ("ansible_host", "ansible_python_interpreter", "ansible_user")
 # Set by Ansible itself for every machine.
 MAGIC = re.compile(r"ansible_|inventory_hostname|group|hostvars|play_hosts|role_path|playbook_dir|lookup|omit")
 
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """One documented variable of a role."""
+    """One documented variable of a role. Where it is a list of mappings, ``options`` are those of each of them."""
 
     name: str
     required: bool
@@ -34,6 +38,8 @@ class Option:
     choices: tuple[object, ...]
     description: str
     secret: bool
+    elements: str = ""
+    options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +83,8 @@ class RoleCatalogue:
     ``references``: role -> variable that it takes from the inventory -> its own variable that refers to it.
     ``dependencies``: role -> the roles whose variables it has as well. ``provided``: what plays and tasks set on the
     way. ``dropped``: variables of earlier releases that nothing reads any more, and that may stay where they are.
+    ``renamed``: variable of an earlier release -> what to set in its place. ``rules``: variable -> what its values may
+    be; ``LIST.KEY`` is that of a list's entries.
     """
 
     options: dict[str, dict[str, Option]]
@@ -87,6 +95,8 @@ class RoleCatalogue:
     listeners: tuple[Listener, ...]
     provided: frozenset[str]
     dropped: frozenset[str]
+    rules: Mapping[str, Rule] = dataclasses.field(default_factory=dict)
+    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def roles(self) -> frozenset[str]:
@@ -104,8 +114,12 @@ class RoleCatalogue:
         )
 
     def plays_of(self, variable: str) -> list[Play]:
-        """Return the plays of the roles that have ``variable``: those that document it, and what depends on them."""
+        """Return the plays of the roles that have ``variable``, and of what depends on them.
+
+        A role has it that documents it, or makes one of its own of it.
+        """
         owners = {role for role, options in self.options.items() if variable in options}
+        owners |= {role for role, found in self.references.items() if variable in found}
         return [play for play in self.plays if self.with_dependencies(play.role) & owners]
 
     def with_dependencies(self, role: str) -> set[str]:
@@ -123,7 +137,13 @@ class RoleCatalogue:
         """The variables whose values a check may see, sorted: every documented one that is no secret."""
         names = {name for options in self.options.values() for name, option in options.items() if not option.secret}
         names.update(name for found in self.references.values() for name in found if not SECRET_NAME.search(name))
-        return sorted(names)
+        return sorted(names | set(CONNECTION))
+
+    @property
+    def secret_patterns(self) -> dict[str, str]:
+        """The patterns that secrets have to match: whether they do is told to the checks, and nothing else of them."""
+        public = set(self.public_variables)
+        return {name: rule.pattern for name, rule in self.rules.items() if name not in public and rule.pattern}
 
     @classmethod
     def read(cls, root: Path) -> RoleCatalogue:
@@ -139,9 +159,14 @@ class RoleCatalogue:
         dependencies: dict[str, frozenset[str]] = {}
         listeners: list[Listener] = []
         dropped: set[str] = set()
+        rules: dict[str, Rule] = {}
+        renamed: dict[str, str] = {}
         for role in sorted((root / "roles").iterdir()):
             options[role.name] = _options(_load(role / "meta/argument_specs.yml"))
-            dropped.update((_load(role / "meta/values.yml") or {}).get("dropped", []))
+            said = _load(role / "meta/values.yml") or {}
+            dropped.update(said.get("dropped") or [])
+            rules |= {name: Rule.of(name, entry) for name, entry in (said.get("values") or {}).items()}
+            renamed |= said.get("renamed") or {}
             own = _load(role / "defaults/main.yml") or {}
             defaults.update(own)
             dependencies[role.name] = _dependencies(_load(role / "meta/main.yml"))
@@ -173,6 +198,8 @@ class RoleCatalogue:
             tuple(listeners),
             frozenset(provided),
             frozenset(dropped),
+            rules,
+            renamed,
         )
 
 
@@ -222,18 +249,21 @@ def _listener(entry: Any) -> Listener:
 def _options(specs: Any) -> dict[str, Option]:
     """Return the options of a role's first entry point: `main`, or that of a role without tasks."""
     entry: dict[str, Any] = next(iter(((specs or {}).get("argument_specs") or {}).values()), {})
-    found: dict[str, Option] = {}
-    for name, spec in (entry.get("options") or {}).items():
-        text = spec.get("description", "")
-        found[name] = Option(
-            name=name,
-            required=bool(spec.get("required", False)),
-            type=str(spec.get("type", "str")),
-            choices=tuple(spec.get("choices", ())),
-            description=" ".join(text) if isinstance(text, list) else str(text),
-            secret=bool(spec.get("no_log", False)) or SECRET_NAME.search(name) is not None,
-        )
-    return found
+    return {name: _option(name, spec) for name, spec in (entry.get("options") or {}).items()}
+
+
+def _option(name: str, spec: Any) -> Option:
+    text = spec.get("description", "")
+    return Option(
+        name=name,
+        required=bool(spec.get("required", False)),
+        type=str(spec.get("type", "str")),
+        choices=tuple(spec.get("choices", ())),
+        description=" ".join(text) if isinstance(text, list) else str(text),
+        secret=bool(spec.get("no_log", False)) or SECRET_NAME.search(name) is not None,
+        elements=str(spec.get("elements", "")),
+        options={part: _option(part, inner) for part, inner in (spec.get("options") or {}).items()},
+    )
 
 
 def _referred(value: object) -> Iterator[str]:

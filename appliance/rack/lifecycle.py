@@ -17,6 +17,7 @@ from appliance.rack.model import LOCKS, Machine, Rack, RackError, check_name, lo
 from appliance.rack.shell import mount_points, run, succeeds
 
 SSH_PATIENCE = 30
+MONITORS = 3
 SLOWEST = 0.05  # slower, and Ceph takes the machine for dead
 Say = Callable[[str], None]
 
@@ -293,11 +294,13 @@ def inventory(rack: Rack) -> dict[str, Any]:
     return {
         "_meta": {"hostvars": hostvars},
         "all": {
-            "children": ["head", "storage"],
+            "children": ["head", "storage", "monitors"],
             "vars": {"rack_name": rack.name, "rack_gateway": rack.gateway, "rack_subnet": rack.subnet},
         },
         "head": {"hosts": names[:1]},
         "storage": {"hosts": names[1:]},
+        # They decide by majority: a rack that gets a fourth storage machine keeps three.
+        "monitors": {"hosts": names[1 : 1 + MONITORS]},
     }
 
 

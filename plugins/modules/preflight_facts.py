@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import grp
+import http.client
+import json
 import os
 import platform
 import pwd
+import re
 import socket
 import time
 import urllib.error
@@ -16,7 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ceph_cli import ADMIN_KEYRING, CephError, Cluster, Run
 from ansible.module_utils.disk_contents import survey
+
+APT_SOURCES = Path("/etc/apt/sources.list.d/appliance.sources")
 
 DOCUMENTATION = r"""
 module: preflight_facts
@@ -32,7 +39,14 @@ options:
   fsid: {description: The cluster's identity., type: raw, default: ""}
   users: {description: Accounts with C(name) and C(uid)., type: raw, default: []}
   groups: {description: Groups with C(name) and C(gid)., type: raw, default: []}
-  depot: {description: "URL of a file that the source of packages must have, or empty.", type: str, default: ""}
+  urls:
+    description: What the machine has to reach, each with C(url), and the C(variable) that says where it is.
+    type: raw
+    default: []
+  time_servers: {description: Names or addresses of time servers., type: raw, default: []}
+  packages: {description: Packages to look for in the machine's lists., type: raw, default: []}
+  mirror: {description: "Address of the mirror that the lists have to come from to be asked.", type: raw, default: ""}
+  settings: {description: "Settings of Ceph, as mappings of section to values by option.", type: raw, default: []}
 author: The appliance's maintainers
 """
 EXAMPLES = r"""
@@ -126,16 +140,76 @@ def holder(pid: str) -> str:
     return program
 
 
-def depot(url: str) -> dict[str, str]:
-    """Ask for the file at ``url``, never by a proxy: ``error`` says why it cannot be had, and is empty if it can."""
+def answer(url: str) -> str:
+    """Ask for the file at ``url``, never by a proxy; return why it cannot be had, or nothing."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(urllib.request.Request(url, method="HEAD"), timeout=10):  # noqa: S310
-            return {"url": url, "error": ""}
+            return ""
     except urllib.error.HTTPError as error:
-        return {"url": url, "error": f"HTTP {error.code}"}
-    except OSError as error:
-        return {"url": url, "error": str(getattr(error, "reason", error))}
+        return f"HTTP {error.code}"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return str(getattr(error, "reason", error))
+
+
+def time_server(server: str, port: int = 123, seconds: float = 2.0) -> str:
+    """Ask a time server for the time (RFC 4330, a client's packet of version 4); return why it does not say, or nothing."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(server, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.settimeout(seconds)
+            probe.connect(address)
+            probe.send(bytes([0x23]) + bytes(47))
+            return "" if len(probe.recv(512)) >= 48 else "its answer is no time"
+    except TimeoutError:
+        return f"no answer within {seconds:.0f} s"
+    except (OSError, UnicodeError) as error:
+        return str(getattr(error, "strerror", None) or error)
+
+
+def packages_missing(run: Run, packages: list[str], mirror: str, sources: Path = APT_SOURCES) -> list[str]:
+    """Return those of ``packages`` that apt's lists do not know; none where the lists are not the mirror's yet."""
+    if not packages or not mirror or not sources.is_file() or f"URIs: {mirror}\n" not in sources.read_text():
+        return []
+    status, said, _ = run(["apt-cache", "-o", "APT::Cache::AllNames=true", "pkgnames"])
+    known = set(said.split())
+    names = {package: re.split("[:=/]", package)[0] for package in packages}
+    # Lists that were never fetched know nothing.
+    return [] if status or "base-files" not in known else [name for name in packages if names[name] not in known]
+
+
+def ceph(run: Run, settings: object, root: Path = Path("/")) -> dict[str, Any] | None:
+    """What the machine's cluster is, and what its release knows of ``settings``; nothing where there is none.
+
+    ``conf_fsid`` is that of ceph.conf. ``fsid`` is what the monitors say, and ``settings`` what they know of each option
+    (``near``: names like it, of one that they do not know); both only on a machine that holds the admin key.
+    """
+    conf = root / "etc/ceph/ceph.conf"
+    if not conf.is_file():
+        return None
+    found = re.search(r"(?m)^\s*fsid\s*=\s*(\S+)", conf.read_text())
+    said: dict[str, Any] = {"conf_fsid": found[1] if found else "", "fsid": "", "settings": {}}
+    if not (root / ADMIN_KEYRING.lstrip("/")).is_file():
+        return said
+    cluster = Cluster(run, wait=10)
+    names = sorted({re.sub("[ -]", "_", name) for name in option_names(settings) if not name.startswith("mgr/")})
+    try:
+        said["fsid"] = cluster.ask("fsid")["fsid"]
+        known = cluster.ask("config ls") if names else []
+        present = [name for name in names if name in known]
+        answers = cluster.tell([{"prefix": "config help", "format": "json", "key": name} for name in present])
+        said["settings"] = {name: json.loads(text) for name, text in zip(present, answers, strict=True)}
+        for name in set(names) - set(known):
+            said["settings"][name] = {"near": difflib.get_close_matches(name, known, n=1)}
+    except (CephError, ValueError, KeyError, TypeError) as error:
+        said["error"] = str(error)
+    return said
+
+
+def option_names(settings: object) -> list[str]:
+    """The options in mappings of section to values by option; what is none is left out."""
+    sections = [part for group in entries(settings) if isinstance(group, dict) for part in group.values()]
+    return [str(name) for section in sections if isinstance(section, dict) for name in section]
 
 
 def entries(value: object) -> list[Any]:
@@ -175,7 +249,18 @@ def facts(module: AnsibleModule) -> dict[str, Any]:
             for path, verdict in disks.items()
         },
         "ports": listeners(),
-        "depot": depot(asked["depot"]) if asked["depot"] else None,
+        "urls": [
+            {**one, "error": answer(str(one["url"]))}
+            for one in entries(asked["urls"])
+            if isinstance(one, dict) and {"url", "variable"} <= one.keys()
+        ],
+        "time_servers": {name: time_server(name) for name in entries(asked["time_servers"]) if isinstance(name, str)},
+        "packages_missing": packages_missing(
+            module.run_command,
+            [name for name in entries(asked["packages"]) if isinstance(name, str)],
+            str(asked["mirror"]),
+        ),
+        "ceph": ceph(module.run_command, asked["settings"]),
     }
 
 
@@ -189,7 +274,11 @@ def main() -> None:
             "fsid": {"type": "raw", "default": ""},
             "users": {"type": "raw", "default": []},
             "groups": {"type": "raw", "default": []},
-            "depot": {"type": "str", "default": ""},
+            "urls": {"type": "raw", "default": []},
+            "time_servers": {"type": "raw", "default": []},
+            "packages": {"type": "raw", "default": []},
+            "mirror": {"type": "raw", "default": ""},
+            "settings": {"type": "raw", "default": []},
         },
         supports_check_mode=True,
     )

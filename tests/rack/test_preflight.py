@@ -42,7 +42,7 @@ def worst(tmp_path: Path) -> Path:
     shutil.copytree(INVENTORY, inventory)
     groups = (inventory / "groups.yml").read_text()
     storage = "hosts:\n        store1:\n        store2:"
-    inventory.joinpath("groups.yml").write_text(re.sub(r"children:\n        storage:", storage, groups))
+    inventory.joinpath("groups.yml").write_text(re.sub(r"children:\n        (storage|monitors):", storage, groups))
     inventory.joinpath("more.yml").write_text("ungrouped:\n  hosts:\n    store_9: {machine_address: 127.0.0.1}\n")
     main = inventory / "group_vars/all/main.yml"
     main.write_text(re.sub(r"(?m)^site_name:.*$", "", main.read_text()))

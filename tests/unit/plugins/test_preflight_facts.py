@@ -31,7 +31,15 @@ def test_the_answer_of_this_machine(answer: Callable[..., dict[str, Any]], tmp_p
                 {"uid": 1},
             ],
             "groups": [{"name": group.gr_name, "gid": group.gr_gid}, {"name": "nobody-at-all", "gid": 59_999}, None],
-            "depot": f"http://127.0.0.1:{_closed_port()}/",
+            "urls": [
+                {"variable": "depot_url", "url": f"http://127.0.0.1:{_closed_port()}/"},
+                {"variable": "node_base_apt_uri", "url": "depot"},
+                "?",
+            ],
+            "time_servers": ["no address", 7],
+            "packages": ["nosuchpackage"],
+            "mirror": "http://192.0.2.1/debian",
+            "settings": [{"osd": {"osd_max_backfills": 1}}],
         }
         said = answer(preflight_facts, **questions)["facts"]
     assert said["clock_offset_seconds"] >= 100
@@ -49,7 +57,12 @@ def test_the_answer_of_this_machine(answer: Callable[..., dict[str, Any]], tmp_p
         {"name": "nobody-at-all", "gid": 59_999, "gid_of_name": None, "name_of_gid": None},
     ]
     assert len(said["ports"][str(port)]) == 1
-    assert "refused" in said["depot"]["error"]
+    assert "refused" in said["urls"][0]["error"]
+    assert "unknown url" in said["urls"][1]["error"]
+    assert len(said["urls"]) == 2
+    assert said["time_servers"]["no address"]
+    # Neither the site's sources nor a cluster are on this machine: nothing is judged by others' lists.
+    assert (said["packages_missing"], said["ceph"]) == ([], None)
 
 
 def _closed_port() -> int:

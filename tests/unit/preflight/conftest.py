@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from small_site import FILES, sound
 
 from appliance.preflight import Facility, Fault, judge
 from appliance.preflight.role_catalogue import RoleCatalogue
+
+# Ansible finds it there by ansible.cfg.
+sys.path.insert(0, str(Path(__file__).parents[3] / "plugins/lookup"))
 
 
 @pytest.fixture(scope="session")

@@ -1,50 +1,46 @@
-"""The inventory that operators copy is sound, as far as an inventory alone can be."""
+"""The inventory that operators copy is sound, as far as an inventory alone can be, and grows as its comments say."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from inventories import PROJECT, Site, catalogue, example
 
-from appliance.inventory_secrets import completed
 from appliance.preflight import Facility, judge
-from appliance.preflight.role_catalogue import RoleCatalogue
-
-PROJECT = Path(__file__).parents[3]
-# What `appliance secrets` adds, and what of it the preflight may see.
-SECRETS = completed({}, ["alice", "bob"])
-PUBLIC = {name: SECRETS[name] for name in ("ceph_fsid", "certificates_ca_certificate")}
 
 
-@pytest.fixture(scope="module")
-def listed() -> dict[str, dict[str, object]]:
-    command = [Path(sys.executable).with_name("ansible-inventory"), "-i", "inventories/example", "--list"]
-    environment = {**os.environ, "ANSIBLE_CONFIG": "ansible.cfg"}
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
-    found: dict[str, dict[str, object]] = json.loads(done.stdout)
-    return found
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return example(tmp_path / "site")
 
 
-def members(listed: dict[str, dict[str, object]], group: str) -> list[str]:
-    entry = listed.get(group, {})
-    found = list(entry.get("hosts", []))  # type: ignore[call-overload]
-    for child in entry.get("children", []):  # type: ignore[attr-defined]
-        found += members(listed, child)
-    return list(dict.fromkeys(found))
+def test_the_example_inventory_has_no_faults(site: Site) -> None:
+    request = site.request()
+    assert len(request["hostvars"]) == 7
+    assert judge(Facility.from_request(request, catalogue())) == []
 
 
-def test_the_example_inventory_has_no_faults(listed: dict[str, dict[str, object]]) -> None:
-    hostvars = listed["_meta"]["hostvars"]
-    assert isinstance(hostvars, dict)
-    assert len(hostvars) == 7
-    request = {
-        "groups": {group: members(listed, group) for group in (*listed, "all") if group != "_meta"},
-        "names": {host: [*values, *SECRETS] for host, values in hostvars.items()},
-        "hostvars": {host: {**values, **PUBLIC} for host, values in hostvars.items()},
-        "password_names": ["alice", "bob"],
-    }
-    assert judge(Facility.from_request(request, RoleCatalogue.read(PROJECT))) == []
+def test_a_storage_machine_is_added_by_one_entry(site: Site) -> None:
+    hosts = yaml.safe_load((site.root / "hosts.yml").read_text())
+    for row, number in (("row1", 7), ("row2", 8)):
+        entry = {"machine_address": f"10.20.0.3{number}", "ceph_osd_devices": [f"/dev/disk/by-id/nvme-EXAMPLE_{number}"]}
+        hosts["all"]["children"]["storage"]["children"][row]["hosts"][f"store{number}"] = entry
+        (site.root / "hosts.yml").write_text(yaml.safe_dump(hosts, sort_keys=False))
+        assert site.faults() == []
+    request = site.request()
+    assert {"store7", "store8"} <= set(request["groups"]["ceph_osd"]) & set(request["groups"]["compute_node"])
+    assert len(request["groups"]["ceph_mon"]) == 3
+
+
+def test_the_racks_own_variables_have_no_faults_but_the_one_that_it_accepts(tmp_path: Path) -> None:
+    """Its machines come from a program; the example's stand for them."""
+    site = example(tmp_path / "site")
+    for name in ("main", "storage", "accounts"):
+        text = (PROJECT / f"inventories/rack/group_vars/all/{name}.yml").read_text()
+        (site.root / f"group_vars/all/{name}.yml").write_text(text)
+    (site.root / "group_vars/all/rack.yml").write_text("rack_name: rack\nrack_gateway: 10.20.0.1\nrack_subnet: x\n")
+    assert site.faults() == []
+    site.change(remove=["preflight_accepted"])
+    assert [fault.variable for fault in site.faults()] == ["ceph_rgw_data_min_size"]

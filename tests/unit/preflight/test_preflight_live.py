@@ -23,7 +23,11 @@ Judged = Callable[[Request], list[Fault]]
         ("clock_offset_seconds", 61.0, "clock"),
         ("clock_offset_seconds", -61.0, "clock"),
         ("addresses", {"10.0.0.2": False}, "machine_address"),
-        ("depot", {"url": "http://10.0.0.1/x", "error": "Connection refused"}, "depot_url"),
+        ("urls", [{"variable": "depot_url", "url": "http://10.0.0.1/x", "error": "refused"}], "depot_url"),
+        ("time_servers", {"192.0.2.99": "no answer within 2 s"}, "node_base_time_servers"),
+        ("packages_missing", ["nosuchpackage"], "node_base_packages"),
+        ("ceph", {"conf_fsid": "11111111-0000-4000-8000-000000000001"}, "ceph_fsid"),
+        ("ceph", {"conf_fsid": "", "fsid": "11111111-0000-4000-8000-000000000001"}, "ceph_fsid"),
     ],
 )
 def test_a_machine_that_does_not_fit_is_a_fault(

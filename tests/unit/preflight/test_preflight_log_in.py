@@ -70,8 +70,13 @@ def test_a_provider_wants_a_secret(request_: Request, judged: Judged) -> None:
 
 
 def test_a_secret_that_cannot_be_used_is_a_fault_and_is_not_shown(request_: Request, judged: Judged) -> None:
-    request_["unfit_secrets"] = {"head1": ["jupyterhub_oidc_client_secret"]}
+    request_["fits"] = {"head1": {"jupyterhub_oidc_client_secret": False}}
     assert told(request_, judged, OIDC) == [("jupyterhub_oidc_client_secret", "(not shown)")]
+
+
+def test_a_secret_that_nobody_reads_may_be_anything(request_: Request, judged: Judged) -> None:
+    request_["fits"] = {"head1": {"jupyterhub_oidc_client_secret": False}, "store1": {"jupyterhub_cookie_secret": False}}
+    assert told(request_, judged, LDAP) == []
 
 
 def test_certificates_of_an_authority_are_sound(request_: Request, judged: Judged) -> None:

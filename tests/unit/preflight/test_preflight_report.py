@@ -63,7 +63,7 @@ def test_a_tree_without_a_site_is_named(tmp_path: Path) -> None:
 def test_the_variables_to_read_hold_no_secret(site: Path) -> None:
     code, output = run(site, "", "--variables")
     assert code == 0
-    names = json.loads(output)
+    names = json.loads(output)["public"]
     assert {"accounts_users", "site"} <= set(names)
     assert not {"accounts_passwords", "jupyterhub_cookie_secret", "ceph_boot_key"} & set(names)
 

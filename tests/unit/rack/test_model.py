@@ -62,12 +62,17 @@ def test_a_name_cannot_leave_the_folder_of_racks() -> None:
 def test_the_inventory_gives_storage_machines_their_disks_by_stable_id() -> None:
     inventory = lifecycle.inventory(Rack(name="t9", stores=2, disks=2))
     assert inventory["storage"]["hosts"] == ["store1", "store2"]
+    assert inventory["monitors"]["hosts"] == ["store1", "store2"]
     assert inventory["_meta"]["hostvars"]["store2"]["ceph_osd_devices"] == [
         "/dev/disk/by-id/t9-store2-disk1",
         "/dev/disk/by-id/t9-store2-disk2",
     ]
     assert "ceph_osd_devices" not in inventory["_meta"]["hostvars"]["head1"]
     json.dumps(inventory)
+
+
+def test_a_rack_that_grows_keeps_three_monitors() -> None:
+    assert lifecycle.inventory(Rack(name="t9", stores=4))["monitors"]["hosts"] == ["store1", "store2", "store3"]
 
 
 def test_an_unknown_machine_is_told_with_those_that_are_known() -> None:

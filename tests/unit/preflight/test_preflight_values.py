@@ -1,4 +1,4 @@
-"""Limits that cannot be kept are told before anything is changed."""
+"""Values that their roles cannot take are told before anything is changed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from appliance.preflight import Facility, Fault
-from appliance.preflight.limits import CHECKS, NUMBERS, OWN, SHARES, SIZES, WHOLE, WITHIN
 from appliance.preflight.role_catalogue import RoleCatalogue
+from appliance.preflight.rules import Rule
+from appliance.preflight.values import CHECKS
 
 PROJECT = Path(__file__).parents[3]
 STORES = ["store1", "store2", "store3"]
@@ -30,34 +31,45 @@ def test_the_roles_own_limits_have_no_fault(catalogue: RoleCatalogue) -> None:
     assert told(catalogue) == []
 
 
-def test_each_limit_is_a_variable_of_a_role(catalogue: RoleCatalogue) -> None:
-    """A misspelt name here would check nothing."""
-    for name in {*WHOLE, *NUMBERS, *SIZES, *SHARES, *(f"ceph_s3_users_{part[3:]}" for part in OWN)}:
-        assert name in catalogue.defaults
-        assert catalogue.plays_of(name)
-    assert {name for pair in WITHIN for name in pair} <= {*WHOLE, *SIZES, *SHARES}
+def test_each_rule_is_of_a_variable_that_a_role_has(catalogue: RoleCatalogue) -> None:
+    """A misspelt name there would check nothing."""
+    for name, rule in catalogue.rules.items():
+        variable, _, key = name.partition(".")
+        assert catalogue.plays_of(variable), name
+        owners = [options[variable] for options in catalogue.options.values() if variable in options]
+        assert not key or any(key in option.options for option in owners), name
+        assert not (rule.at_most or rule.less_than) or (rule.at_most or rule.less_than) in catalogue.rules, name
+    for old, new in catalogue.renamed.items():
+        assert not catalogue.known(old)
+        assert catalogue.known(new) or new.startswith("ansible_")
+
+
+@pytest.mark.parametrize("entry", [{"mix": 1}, {"form": "sise"}])
+def test_a_rule_that_is_none_is_refused(entry: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="gateway_workers_max"):
+        Rule.of("gateway_workers_max", entry)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "fix"),
     [
-        ("ceph_s3_users_gib_max", 0, "GiB above 0"),
-        ("ceph_s3_users_gib_max", "1T", "GiB above 0"),
-        ("ceph_s3_users_objects_max", -1, "whole number of at least 1"),
-        ("ceph_s3_users_buckets_max", 0, "whole number of at least 1"),
-        ("gateway_researcher_clusters_max", 0, "whole number of at least 1"),
-        ("gateway_researcher_workers_max", 1.5, "whole number of at least 1"),
-        ("gateway_researcher_cores_max", 1, "whole number of at least 2"),
-        ("gateway_researcher_memory_gib_max", -1, "GiB above 0"),
+        ("ceph_s3_users_gib_max", 0, "give a number above 0"),
+        ("ceph_s3_users_gib_max", "1T", "give a number above 0"),
+        ("ceph_s3_users_objects_max", -1, "give a whole number of at least 1"),
+        ("ceph_s3_users_buckets_max", 0, "give a whole number of at least 1"),
+        ("gateway_researcher_clusters_max", 0, "give a whole number of at least 1"),
+        ("gateway_researcher_workers_max", 1.5, "give a whole number of at least 1"),
+        ("gateway_researcher_cores_max", 1, "give a whole number of at least 2"),
+        ("gateway_researcher_memory_gib_max", -1, "give a number of at least 1"),
         ("jupyterhub_memory_limit", "8", "such as 2G"),
         ("jupyterhub_temporary_limit", "50%", "such as 2G"),
-        ("compute_node_temporary_gib_max", "1G", "GiB above 0"),
+        ("compute_node_temporary_gib_max", "1G", "give a number above 0"),
         ("node_base_compute_researcher_memory_max", "101%", "such as 30%, or a size, such as 8G"),
         ("node_base_notebooks_researcher_memory_max", "lots", "such as 30%, or a size, such as 8G"),
-        ("node_base_notebooks_researcher_tasks_max", 10, "whole number of at least 64"),
-        ("node_base_compute_tasks_max", True, "whole number of at least 1024"),
-        ("certificates_renewal_days", 29, "whole number of at least 30"),
-        ("certificates_days", 30, "whole number of at least 31"),
+        ("node_base_notebooks_researcher_tasks_max", 10, "give a whole number of at least 64"),
+        ("node_base_compute_tasks_max", True, "give a whole number of at least 1024"),
+        ("certificates_renewal_days", 29, "give a whole number of at least 30"),
+        ("certificates_days", 30, "give a whole number from 31 to 825"),
     ],
 )
 def test_a_limit_that_is_none_is_named_with_the_way_out(
