@@ -42,15 +42,13 @@ def sizes(facility: Facility) -> Iterator[Fault]:
 
 
 def least_copies(facility: Facility) -> Iterator[Fault]:
-    """What was said to be written lies on two disks at least, and writing needs no more copies than there are."""
+    """What was said to be written lies on two disks at least."""
     for of, variable in COPIES:
         value, size = facility.group_value(variable), whole_number(facility.group_value(of), 0)
         if value is None or size < 2:
             continue
         least = whole_number(value, 0)
-        if least > size:
-            yield Fault(variable, str(value), f"give at most {of} = {size}: otherwise nothing can ever be written")
-        elif least < 1:
+        if least < 1:
             yield Fault(variable, str(value), f"give a whole number from 2 to {of} = {size}")
         elif least < 2:
             fix = "give 2: with 1 a write counts as done while one disk alone has it, and is lost with that disk"

@@ -39,9 +39,8 @@ def preflight(project: Path, variables: bool, as_lines: bool) -> None:
     except CatalogueError as error:
         raise click.ClickException(str(error)) from error
     if variables:
-        click.echo(
-            json.dumps({"public": catalogue.public_variables, "secret_patterns": catalogue.secret_patterns})
-        )
+        asked = {"public": catalogue.public_variables, "secret_patterns": catalogue.secret_patterns}
+        click.echo(json.dumps(asked | {"defaults": catalogue.compared_defaults}))
         return
     try:
         request = json.loads(sys.stdin.read())

@@ -39,6 +39,7 @@ class Facility:
     errors: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     fits: Mapping[str, Mapping[str, bool]] = dataclasses.field(default_factory=dict)
     sources: Sequence[str] = ()
+    _hosts_of: dict[str, list[str]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_request(cls, request: Mapping[str, Any], catalogue: RoleCatalogue) -> Facility:
@@ -94,8 +95,10 @@ class Facility:
 
     def hosts_of(self, variable: str) -> list[str]:
         """Return the machines whose value of ``variable`` counts: those that a role that has it runs on."""
-        found = dict.fromkeys(host for play in self.catalogue.plays_of(variable) for host in self.members(play.pattern))
-        return list(found)
+        if variable not in self._hosts_of:
+            patterns = dict.fromkeys(play.pattern for play in self.catalogue.plays_of(variable))
+            self._hosts_of[variable] = list(dict.fromkeys(host for one in patterns for host in self.members(one)))
+        return self._hosts_of[variable]
 
     def group_value(self, variable: str, otherwise: Any = None) -> Any:
         """Return a variable of which all machines of its group have the same, as the group's first machine has it.

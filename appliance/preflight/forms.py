@@ -50,7 +50,10 @@ FORMS = {
         "give a directory of the facility's own, as a path from the root, without a slash at its end",
     ),
     "file": Form(re.compile(r"(/(?!\.\.?(/|$))[\w.@+-]+)+"), "give a path from the root"),
-    "text": Form(re.compile(r"[^\x00-\x1f\x7f<>{}]{1,80}"), "give one line of 1 to 80 characters without < > { }"),
+    "text": Form(
+        re.compile(r"(?!\s)[^\x00-\x1f\x7f<>{}]{1,80}(?<!\s)"),
+        "give one line of 1 to 80 characters without < > { }, and without spaces at its ends",
+    ),
     "host": Form(
         re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|[0-9a-fA-F:]+"),
         "give a name of DNS or an IP address",

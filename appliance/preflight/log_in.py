@@ -67,13 +67,13 @@ def _has_certificates(text: str) -> bool:
 def mapped_groups(facility: Facility) -> Iterator[Fault]:
     """A provider's group stands for a group of the facility's."""
     known = facility.group_value("accounts_groups", [])
-    names = {group.get("name") for group in known if isinstance(group, Mapping)} if isinstance(known, list) else set()
+    names = {str(group.get("name")) for group in known if isinstance(group, Mapping)} if isinstance(known, list) else set()
     for kind in NEEDED:
         variable = f"jupyterhub_{kind}_groups"
         for host in facility.members("jupyterhub"):
             mapping = facility.value(host, variable, {})
             for theirs, ours in mapping.items() if isinstance(mapping, Mapping) else ():
-                if ours not in names:
+                if str(ours) not in names:
                     fix = "add the group to accounts_groups, with a gid, or correct the name"
                     yield Fault(f"{variable}[{theirs}]", str(ours), fix, host)
 

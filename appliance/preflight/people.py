@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -32,8 +33,10 @@ def people(facility: Facility) -> Iterator[Fault]:
     try:
         # The site's may be stricter than the role's own, and not wider.
         widest = re.compile(str(facility.catalogue.defaults["accounts_name_pattern"]))
-        patterns = [re.compile(pattern), widest]
-    except re.error as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # what a later Python reads otherwise
+            patterns = [re.compile(pattern), widest]
+    except (re.error, FutureWarning) as error:
         yield Fault("accounts_name_pattern", pattern, f"give a regular expression ({error})")
         return
     yield from _groups(groups, uids)

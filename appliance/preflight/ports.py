@@ -62,7 +62,7 @@ def _faults_of_range(facility: Facility, host: str, listener: Listener, found: r
     for variable, port in ((listener.variable, found.start), (listener.last, found.stop - 1)):
         if port not in PORTS:
             yield _out_of_range(variable, port, host)
-    if len(found) < LEAST_RANGE:
+    if found.stop - found.start < LEAST_RANGE:
         fix = f"give a number of at least {listener.variable} + {LEAST_RANGE - 1}: {found.start + LEAST_RANGE - 1}"
         yield Fault(listener.last, str(found.stop - 1), fix, host)
     least = _first_open(facility, host)

@@ -145,6 +145,13 @@ class RoleCatalogue:
         public = set(self.public_variables)
         return {name: rule.pattern for name, rule in self.rules.items() if name not in public and rule.pattern}
 
+    @property
+    def compared_defaults(self) -> list[str]:
+        """The variables whose default is an expression, and whose value others are compared with."""
+        others = {other for rule in self.rules.values() for other in (rule.at_most, rule.less_than, rule.one_of)}
+        named = (others & self.defaults.keys()) | {name for name, rule in self.rules.items() if rule.at_most or rule.less_than or rule.one_of}
+        return sorted(name for name in named if "{{" in str(self.defaults.get(name, "")))
+
     @classmethod
     def read(cls, root: Path) -> RoleCatalogue:
         """Read ``root/roles`` and the playbooks that ``root/site.yml`` imports.

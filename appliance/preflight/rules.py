@@ -19,9 +19,10 @@ class Rule:
 
     ``min``, ``max`` and ``above`` limit a number, or what a size amounts to. ``form`` names one of `FORMS`; ``pattern``
     is a regular expression for the whole text, with what to ``give`` where it does not match. ``at_most`` and
-    ``less_than`` name another variable. Where ``elements`` is true, all this is said of each element of a list; where
-    ``empty`` is true, an empty text is right as well. ``because`` is told with a limit, ``otherwise`` with what another
-    variable limits. ``where`` holds values of other variables: a secret is judged only where they have them all.
+    ``less_than`` name another variable, ``one_of`` one whose list has the value. Where ``elements`` is true,
+    all this is said of each element of a list; where ``empty`` is true, an empty text is right as well. ``because`` is
+    told with a limit, ``otherwise`` with what another variable limits. ``where`` holds values of other variables: a
+    secret is judged only where they have them all.
     """
 
     min: object = None
@@ -32,6 +33,7 @@ class Rule:
     give: str = ""
     at_most: str = ""
     less_than: str = ""
+    one_of: str = ""
     elements: bool = False
     empty: bool = False
     because: str = ""

@@ -89,6 +89,15 @@ def relations(facility: Facility) -> Iterator[Fault]:
             yield Fault(small, str(values_[0]), fix, host)
 
 
+def members(facility: Facility) -> Iterator[Fault]:
+    """A value that has to be one of another variable's list is in it."""
+    for name, rule in facility.catalogue.rules.items():
+        for host in facility.hosts_of(name) if rule.one_of else ():
+            value, known = facility.value(host, name), facility.value(host, rule.one_of)
+            if value is not None and isinstance(known, list) and value not in known and not rule.fault(value):
+                yield Fault(name, str(value), f"give one of {rule.one_of}, or add it there, where it exists", host)
+
+
 def entries(facility: Facility) -> Iterator[Fault]:
     """An entry of a list has the keys that the role reads: another would have no effect."""
     for hosts, option in options(facility):
@@ -120,7 +129,8 @@ def _value(value: object, option: Option, rule: Rule, host: str) -> Iterator[Fau
         if value not in option.choices:
             yield Fault(name, str(value), f"choose one of {', '.join(map(str, option.choices))}", host)
     elif not fits(value, option.type):
-        fix = rule.fault("", option.type) or f"give a value of type {option.type}"
+        told = rule.fault("", option.type) if option.type not in ("list", "dict") else ""
+        fix = told or f"give a value of type {option.type}"
         shown = value if option.type in ("int", "float") else repr(value)  # a text is no list, though it looks like one
         yield Fault(name, _shown(shown), fix, host)
     elif isinstance(value, list):
@@ -170,4 +180,4 @@ def fits(value: object, kind: str) -> bool:
     return kind == "raw" or not (value is None or isinstance(value, (dict, list)))
 
 
-CHECKS = (values, interpreter, secrets, unreadable, relations, entries)
+CHECKS = (values, interpreter, secrets, unreadable, relations, members, entries)

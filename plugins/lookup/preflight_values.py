@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = r"""
@@ -23,6 +23,11 @@ options:
   _terms: {description: Names of variables., required: true}
   hosts: {description: Names of machines., type: list, elements: str, required: true}
   roles: {description: The directory of the roles., type: path, required: true}
+  defaults:
+    description: Names of variables whose defaults in the roles are evaluated where the inventory has no value.
+    type: list
+    elements: str
+    default: []
   patterns:
     description: Regular expressions by name of a secret. Whether it matches as a whole is told, and nothing else of it.
     type: dict
@@ -54,11 +59,15 @@ def role_variables(loader: Any, roles: Path) -> dict[str, Any]:
 
 def evaluated(
     templar: Any, hostvars: Any, names: Iterable[str], hosts: Iterable[str], roles: Mapping[str, Any],
-    patterns: Mapping[str, str],
+    patterns: Mapping[str, str], defaults: Iterable[str] = (),
 ) -> Found:  # fmt: skip
-    """Return the values of ``names`` on ``hosts``; ``roles`` are variables of roles, ``hostvars`` is Ansible's own."""
+    """Return the values of ``names`` on ``hosts``; ``roles`` are variables of roles, ``hostvars`` is Ansible's own.
+
+    What is not in the inventory has no value, and that of its role where it is one of ``defaults``.
+    """
     found: Found = {part: {} for part in ("values", "defaults", "errors", "fits")}
     wanted = [*dict.fromkeys(names)]
+    made = {*defaults} & roles.keys()
     for host in hosts:
         raw = hostvars.raw_get(host)
         inside = templar.copy_with_new_env(available_variables=ChainMap(raw, roles))
@@ -66,13 +75,10 @@ def evaluated(
             part[host] = {}
         for name in [*wanted, *patterns]:
             given = name in raw
-            if not given and (name not in roles or name in patterns or "{{" not in str(roles[name])):
+            if not given and name not in made:
                 continue
             try:
                 value = plain(inside.template(raw[name] if given else roles[name]))
-            except AnsibleUndefinedVariable as error:
-                if given:
-                    found["errors"][host][name] = words(error)
             except AnsibleError as error:
                 if given:
                     found["errors"][host][name] = words(error) if name not in patterns else "it cannot be evaluated"
@@ -107,5 +113,5 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         names = [str(name) for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
         roles = role_variables(self._loader, Path(self.get_option("roles")))
         hostvars = (variables or {})["hostvars"]
-        patterns = dict(self.get_option("patterns"))
-        return [evaluated(self._templar, hostvars, names, self.get_option("hosts"), roles, patterns)]
+        patterns, made = dict(self.get_option("patterns")), self.get_option("defaults")
+        return [evaluated(self._templar, hostvars, names, self.get_option("hosts"), roles, patterns, made)]

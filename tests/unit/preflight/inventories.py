@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import preflight_values
@@ -41,30 +42,49 @@ def roles() -> dict[str, Any]:
     return preflight_values.role_variables(DataLoader(), PROJECT / "roles")
 
 
-def request_about(inventory: Path, **live: dict[str, Any]) -> dict[str, Any]:
-    """Return the request that the role `preflight` makes of an inventory, and of what its machines said."""
-    loader = DataLoader()
-    manager = InventoryManager(loader=loader, sources=[str(inventory)])
-    variables = VariableManager(loader=loader, inventory=manager)
-    hostvars = HostVars(manager, variables, loader)
-    hosts = [host.name for host in manager.get_hosts()]
-    found = preflight_values.evaluated(
-        Templar(loader=loader), hostvars, catalogue().public_variables, hosts, roles(), catalogue().secret_patterns
-    )
-    passwords = hostvars.raw_get(hosts[0]).get("accounts_passwords") if hosts else None
-    request = {
-        "groups": {name: [host.name for host in group.get_hosts()] for name, group in manager.groups.items()},
-        "names": {host: sorted(hostvars.raw_get(host)) for host in hosts},
-        "hostvars": found["values"],
-        "defaults": found["defaults"],
-        "errors": found["errors"],
-        "fits": found["fits"],
-        "password_names": list(passwords or {}),
-        "sources": [str(inventory)],
-        "live": live,
-    }
-    as_read: dict[str, Any] = json.loads(json.dumps(request))
-    return as_read
+class Loaded:
+    """An inventory as Ansible has read it."""
+
+    def __init__(self, inventory: Path) -> None:
+        self.inventory = inventory
+        self.loader = DataLoader()
+        self.manager = InventoryManager(loader=self.loader, sources=[str(inventory)])
+        self.variables = VariableManager(loader=self.loader, inventory=self.manager)
+
+    def request(self, given: Path | None = None, live: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+        """Return the request that the role `preflight` makes of the inventory.
+
+        The variables in the file ``given`` are those of each machine. ``live`` is what machines said.
+        """
+        hosts = [host.name for host in self.manager.get_hosts()]
+        own = {host: dict(self.manager.get_host(host).vars) for host in hosts}
+        for host in hosts if given else ():
+            more = self.loader.load_from_file(str(given), cache="none", trusted_as_template=True)
+            self.manager.get_host(host).vars = own[host] | more
+        request = self._request(hosts) | {"live": dict(live)}
+        for host in hosts:
+            self.manager.get_host(host).vars = own[host]
+        as_read: dict[str, Any] = json.loads(json.dumps(request))
+        return as_read
+
+    def _request(self, hosts: list[str]) -> dict[str, Any]:
+        hostvars = HostVars(self.manager, self.variables, self.loader)
+        asked = catalogue()
+        found = preflight_values.evaluated(
+            Templar(loader=self.loader), hostvars, asked.public_variables, hosts, roles(), asked.secret_patterns,
+            asked.compared_defaults,
+        )  # fmt: skip
+        groups = {name: [host.name for host in group.get_hosts()] for name, group in self.manager.groups.items()}
+        return {
+            "groups": groups,
+            "names": {host: sorted(hostvars.raw_get(host)) for host in hosts},
+            "hostvars": found["values"],
+            "defaults": found["defaults"],
+            "errors": found["errors"],
+            "fits": found["fits"],
+            "password_names": list(hostvars.raw_get(hosts[0]).get("accounts_passwords") or {}),
+            "sources": [str(self.inventory)],
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +105,11 @@ class Site:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "changed.yml").write_text(yaml.safe_dump(variables, sort_keys=False))
 
-    def request(self, **live: dict[str, Any]) -> dict[str, Any]:
-        return request_about(self.root, **live)
+    def request(self) -> dict[str, Any]:
+        return Loaded(self.root).request()
 
-    def faults(self, **live: dict[str, Any]) -> list[Fault]:
-        return judge(Facility.from_request(self.request(**live), catalogue()))
+    def faults(self) -> list[Fault]:
+        return judge(Facility.from_request(self.request(), catalogue()))
 
 
 def example(root: Path) -> Site:
