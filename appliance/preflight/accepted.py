@@ -20,4 +20,3 @@ def sorted_out(facility: Facility, faults: Iterable[Fault]) -> tuple[list[Fault]
         values = known if isinstance(known, (list, tuple)) else [known]
         (accepted if fault.value in map(str, values) else stand).append(fault)
     return stand, accepted
-

@@ -73,7 +73,9 @@ def somebody(facility: Facility) -> Iterator[Fault]:
 
 def named(facility: Facility) -> Iterator[Fault]:
     """Lists of researchers' names hold those of researchers who are present."""
-    present = {str(user.get("name")) for user in _listed(facility, "accounts_users") if user.get("state") in (None, "present")}
+    present = {
+        str(user.get("name")) for user in _listed(facility, "accounts_users") if user.get("state") in (None, "present")
+    }
     for variable in NAMED:
         for host in facility.hosts_of(variable):
             found = facility.values.get(host, {}).get(variable)

@@ -63,7 +63,7 @@ def _setting(value: str, help_: Mapping[str, Any]) -> str:
         return f"give a value that Ceph takes as {kind}, such as its default {help_.get('default', '')}"
     least, most = (_number(help_.get(limit, "")) for limit in ("min", "max"))
     number = _number(value)
-    if number is not None and (least is not None and number < least or most is not None and number > most):
+    if number is not None and ((least is not None and number < least) or (most is not None and number > most)):
         return f"give a value from {help_.get('min') or 'any'} to {help_.get('max') or 'any'}"
     return ""
 

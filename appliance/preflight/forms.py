@@ -9,7 +9,26 @@ from pathlib import PurePosixPath
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # Where the system or other programs keep what is theirs: nothing of the facility's lies directly there,
-OF_THE_SYSTEM = frozenset("/ /bin /boot /dev /etc /lib /lib64 /nix /proc /root /run /sbin /sys /tmp /usr /var".split())
+OF_THE_SYSTEM = frozenset(
+    [
+        "/",
+        "/bin",
+        "/boot",
+        "/dev",
+        "/etc",
+        "/lib",
+        "/lib64",
+        "/nix",
+        "/proc",
+        "/root",
+        "/run",
+        "/sbin",
+        "/sys",
+        "/tmp",
+        "/usr",
+        "/var",
+    ]
+)
 # and nothing at all below these, which are empty after a boot, or are no disk.
 NOT_KEPT = ("/boot", "/dev", "/proc", "/run", "/sys", "/tmp")
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)")

@@ -67,7 +67,9 @@ def _has_certificates(text: str) -> bool:
 def mapped_groups(facility: Facility) -> Iterator[Fault]:
     """A provider's group stands for a group of the facility's."""
     known = facility.group_value("accounts_groups", [])
-    names = {str(group.get("name")) for group in known if isinstance(group, Mapping)} if isinstance(known, list) else set()
+    names = (
+        {str(group.get("name")) for group in known if isinstance(group, Mapping)} if isinstance(known, list) else set()
+    )
     for kind in NEEDED:
         variable = f"jupyterhub_{kind}_groups"
         for host in facility.members("jupyterhub"):

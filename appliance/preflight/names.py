@@ -12,13 +12,47 @@ from appliance.preflight.role_catalogue import MAGIC
 # What Ansible reads of a machine to reach it (the plugins ssh, local and sudo), and takes by older names as well.
 OF_CONNECTIONS = frozenset(
     f"ansible_{name}"
-    for name in (
-        "become become_exe become_flags become_method become_pass become_password become_user connection host "
-        "host_key_checking password pipelining port private_key_file python_interpreter remote_tmp scp_executable "
-        "scp_extra_args sftp_extra_args shell_executable shell_type ssh_args ssh_common_args ssh_executable "
-        "ssh_extra_args ssh_host ssh_host_key_checking ssh_pass ssh_password ssh_pipelining ssh_port "
-        "ssh_private_key_file ssh_retries ssh_timeout ssh_transfer_method ssh_user sudo_pass timeout user"
-    ).split()
+    for name in [
+        "become",
+        "become_exe",
+        "become_flags",
+        "become_method",
+        "become_pass",
+        "become_password",
+        "become_user",
+        "connection",
+        "host",
+        "host_key_checking",
+        "password",
+        "pipelining",
+        "port",
+        "private_key_file",
+        "python_interpreter",
+        "remote_tmp",
+        "scp_executable",
+        "scp_extra_args",
+        "sftp_extra_args",
+        "shell_executable",
+        "shell_type",
+        "ssh_args",
+        "ssh_common_args",
+        "ssh_executable",
+        "ssh_extra_args",
+        "ssh_host",
+        "ssh_host_key_checking",
+        "ssh_pass",
+        "ssh_password",
+        "ssh_pipelining",
+        "ssh_port",
+        "ssh_private_key_file",
+        "ssh_retries",
+        "ssh_timeout",
+        "ssh_transfer_method",
+        "ssh_user",
+        "sudo_pass",
+        "timeout",
+        "user",
+    ]
 )
 # How like a known name another has to be to count as a misspelt one (difflib's ratio). Names of Ansible's facts are
 # more like those of its settings.

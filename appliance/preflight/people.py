@@ -17,11 +17,77 @@ GROUP_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 # Names of the machine's own accounts and groups (Debian's base-passwd, and those of its packages here), and of the
 # facility's parts: a researcher with one of them would be one of them.
 RESERVED = frozenset(
-    "root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody _apt nogroup "
-    "adm tty disk kmem dialout fax voice cdrom floppy tape sudo audio dip operator src shadow utmp video sasl plugdev "
-    "staff users input render kvm sgx crontab messagebus sshd ssh _ssh systemd-journal systemd-network systemd-resolve "
-    "systemd-timesync systemd-coredump polkitd netdev docker wheel admin "
-    "ceph haproxy placement jupyterhub gateway appliance appliance-archive researchers".split()
+    [
+        "root",
+        "daemon",
+        "bin",
+        "sys",
+        "sync",
+        "games",
+        "man",
+        "lp",
+        "mail",
+        "news",
+        "uucp",
+        "proxy",
+        "www-data",
+        "backup",
+        "list",
+        "irc",
+        "gnats",
+        "nobody",
+        "_apt",
+        "nogroup",
+        "adm",
+        "tty",
+        "disk",
+        "kmem",
+        "dialout",
+        "fax",
+        "voice",
+        "cdrom",
+        "floppy",
+        "tape",
+        "sudo",
+        "audio",
+        "dip",
+        "operator",
+        "src",
+        "shadow",
+        "utmp",
+        "video",
+        "sasl",
+        "plugdev",
+        "staff",
+        "users",
+        "input",
+        "render",
+        "kvm",
+        "sgx",
+        "crontab",
+        "messagebus",
+        "sshd",
+        "ssh",
+        "_ssh",
+        "systemd-journal",
+        "systemd-network",
+        "systemd-resolve",
+        "systemd-timesync",
+        "systemd-coredump",
+        "polkitd",
+        "netdev",
+        "docker",
+        "wheel",
+        "admin",
+        "ceph",
+        "haproxy",
+        "placement",
+        "jupyterhub",
+        "gateway",
+        "appliance",
+        "appliance-archive",
+        "researchers",
+    ]
 )
 
 
@@ -73,7 +139,11 @@ def people(facility: Facility) -> Iterator[Fault]:
 
 
 def _names(groups: object) -> set[str]:
-    return {str(group.get("name")) for group in groups if isinstance(group, Mapping)} if isinstance(groups, list) else set()
+    return (
+        {str(group.get("name")) for group in groups if isinstance(group, Mapping)}
+        if isinstance(groups, list)
+        else set()
+    )
 
 
 def _uids(facility: Facility) -> range:

@@ -149,7 +149,9 @@ class RoleCatalogue:
     def compared_defaults(self) -> list[str]:
         """The variables whose default is an expression, and whose value others are compared with."""
         others = {other for rule in self.rules.values() for other in (rule.at_most, rule.less_than, rule.one_of)}
-        named = (others & self.defaults.keys()) | {name for name, rule in self.rules.items() if rule.at_most or rule.less_than or rule.one_of}
+        named = (others & self.defaults.keys()) | {
+            name for name, rule in self.rules.items() if rule.at_most or rule.less_than or rule.one_of
+        }
         return sorted(name for name in named if "{{" in str(self.defaults.get(name, "")))
 
     @classmethod

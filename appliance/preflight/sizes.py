@@ -80,7 +80,7 @@ def workers(facility: Facility) -> Iterator[Fault]:
         share = facility.value(host, limit)
         most = _bytes(share, memories.get(host))
         if most is not None and size is not None and size * GIB > most * TOLERANCE:
-            fix = f"give less than {limit} = {share}, {most / GIB:.1f} GiB of {host}: a worker would end at its start"
+            fix = f"give less than {limit} = {share}, {most / GIB:.1f} GiB: a worker would end at its start"
             yield Fault(variable, str(value), fix, host)
 
 

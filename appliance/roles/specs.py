@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class RoleSpecs:
     """A role as its own files describe it.
 
     ``description`` is of meta/main.yml, ``entry_points`` are of meta/argument_specs.yml, the first of them being that
-    of the whole role; ``defaults`` are of defaults/main.yml, ``dependencies`` the names of roles.
+    of the whole role; ``values`` are of meta/values.yml, ``defaults`` of defaults/main.yml, ``dependencies`` the names
+    of roles.
     """
 
     name: str
@@ -41,6 +42,7 @@ class RoleSpecs:
     dependencies: tuple[str, ...]
     entry_points: Mapping[str, Any]
     defaults: Mapping[str, Any]
+    values: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def main(self) -> Mapping[str, Any]:
@@ -63,7 +65,15 @@ class RoleSpecs:
             dependencies=tuple(needed),
             entry_points=_load(role / "meta/argument_specs.yml").get("argument_specs") or {},
             defaults=_load(role / "defaults/main.yml"),
+            values=_load(role / "meta/values.yml").get("values") or {},
         )
+
+    def limits(self, name: str) -> str:
+        """What meta/values.yml limits the numbers and sizes of a variable to, in words; empty where it does not."""
+        rule = self.values.get(name) or {}
+        words = {"min": "at least {}", "above": "above {}", "max": "at most {}"}
+        words |= {"at_most": "at most `{}`", "less_than": "less than `{}`", "one_of": "one of `{}`"}
+        return ", ".join(text.format(rule[key]) for key, text in words.items() if key in rule)
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with the specs, each fault with the file that is to be mended."""

@@ -70,7 +70,7 @@ def evaluated(
     made = {*defaults} & roles.keys()
     for host in hosts:
         raw = hostvars.raw_get(host)
-        inside = templar.copy_with_new_env(available_variables=ChainMap(raw, roles))
+        inside = templar.copy_with_new_env(available_variables=ChainMap(raw, dict(roles)))
         for part in found.values():
             part[host] = {}
         for name in [*wanted, *patterns]:

@@ -82,3 +82,62 @@ def test_all_that_is_wrong_is_said_at_once_and_nothing_is_changed(worst: Path) -
     assert "taken by alice" in re.sub(r"\s+", " ", table)
     assert not re.search(r"changed=[1-9]", said)
     assert changes(since) == dict.fromkeys(MACHINES, "")
+
+
+@pytest.fixture
+def unreal(tmp_path: Path) -> Path:
+    """A copy of the rack's inventory with values that only the machines and the Ceph that is installed can judge."""
+    inventory = tmp_path / "unreal"
+    shutil.copytree(INVENTORY, inventory)
+    (inventory / "group_vars/all/unreal.yml").write_text(
+        "ceph_mon_settings:\n"
+        "  mon: {mon_data_avail_warn: 5, mon_data_avail_crit: 2}\n"
+        "  osd: {osd_mclock_skip_benchmark: true, osd_memry_target: 5, osd_max_backfills: many}\n"
+        "ceph_rgw_settings: {rgw_frontend_portt: 1}\n"
+        "node_base_packages: [curl, nosuchpackage]\n"
+        "node_base_time_servers: [192.0.2.99]\n"
+        "node_base_apt_security_uri: http://{{ rack_gateway }}:3142/nosuch\n"
+        "ceph_osd_memory_target: 1000000000000\n"
+        "site_name: '{{ 1 / 0 }}'\n"
+    )
+    storage = inventory / "group_vars/all/storage.yml"
+    kept = re.sub(r"(?ms)^ceph_mon_settings:.*|^ceph_osd_memory_target:.*?$", "", storage.read_text())
+    storage.write_text(kept + "\nceph_rgw_data_size: 2\n")
+    return inventory
+
+
+def test_what_only_machines_and_ceph_know_is_said_too(unreal: Path) -> None:
+    since = {machine: ask(machine, "date +%s.%N").strip() for machine in MACHINES}
+    code, said = preflight(unreal)
+    assert code != 0
+    table = " ".join(re.sub(r"(?m)^\s+", "", said[said.index("faults; nothing was changed") :]).split())
+    for words in (
+        "ceph_mon_settings.osd.osd_memr", "write osd_memory_target", "ceph_mon_settings.osd.osd_max_", "many",
+        "ceph_rgw_settings.rgw_frontend", "node_base_packages", "nosuchpackage",
+        "node_base_time_servers", "192.0.2.99: no answer within 2 s", "node_base_apt_security_uri",
+        "ceph_osd_memory_target", "site_name", "(cannot be read)", "ceph_rgw_data_size", "storage.yml, lines",
+    ):  # fmt: skip
+        assert words in table, f"{words}:\n{said}"
+    # What Ceph does know is right as it stands.
+    assert "mon_data_avail_warn" not in table
+    assert "Traceback" not in said
+    assert changes(since) == dict.fromkeys(MACHINES, "")
+
+
+def test_an_inventory_of_another_cluster_is_refused_by_the_one_that_answers(tmp_path: Path) -> None:
+    inventory = tmp_path / "other"
+    shutil.copytree(INVENTORY, inventory)
+    other = "00000000-0000-4000-8000-000000000000"
+    for machine in MACHINES:
+        (inventory / "host_vars" / machine).mkdir(parents=True)
+        (inventory / "host_vars" / machine / "other.yml").write_text(f"ceph_fsid: {other}\n")
+    code, said = preflight(inventory)
+    assert code != 0
+    assert re.search(rf"(?m)^\s*ceph_fsid\s+{other[:20]}", said), said
+    assert "use that cluster's inventory" in re.sub(r"\s+", " ", said)
+
+
+def test_a_fault_that_is_accepted_knowingly_is_told_and_stops_nothing() -> None:
+    code, said = preflight(INVENTORY)
+    assert code == 0, said
+    assert "accepted: ceph_rgw_data_min_size = 1 (the site)" in said

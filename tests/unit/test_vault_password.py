@@ -99,6 +99,22 @@ def test_secrets_whose_password_is_missing_are_said(site: Path, words: list[str]
     assert "appliance secrets inventories/mine" in done.stderr
 
 
+def test_a_password_that_is_another_is_said(site: Path) -> None:
+    (site / "inventories/mine/.vault-password").write_text("another\n")
+    done = ask(site, "-i", "inventories/mine")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "secrets.yml is encrypted with another password than that of inventories/mine/.vault-password" in done.stderr
+
+
+def test_a_file_that_has_a_vault_id_may_have_a_password_of_its_own(site: Path) -> None:
+    secrets = (site / "inventories/mine/group_vars/all/secrets.yml").read_text()
+    labelled = secrets.replace("$ANSIBLE_VAULT;1.1;AES256", "$ANSIBLE_VAULT;1.2;AES256;other")
+    assert labelled != secrets
+    (site / "inventories/mine/group_vars/all/secrets.yml").write_text(labelled)
+    (site / "inventories/mine/.vault-password").write_text("another\n")
+    assert ask(site, "-i", "inventories/mine").stdout == "another\n"
+
+
 def listed(site: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [Path(sys.executable).with_name("ansible-inventory"), "--list"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}

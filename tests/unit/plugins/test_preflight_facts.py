@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +65,87 @@ def test_the_answer_of_this_machine(answer: Callable[..., dict[str, Any]], tmp_p
     assert said["time_servers"]["no address"]
     # Neither the site's sources nor a cluster are on this machine: nothing is judged by others' lists.
     assert (said["packages_missing"], said["ceph"]) == ([], None)
+
+
+FSID = "0f6a3f0e-0000-4000-8000-000000000001"
+
+
+def machine_of_a_cluster(root: Path) -> Path:
+    (root / "etc/ceph").mkdir(parents=True)
+    (root / "etc/ceph/ceph.conf").write_text(f"[global]\nfsid = {FSID}\nmon_host = 10.0.0.1\n")
+    return root
+
+
+def test_a_machine_without_the_admin_key_says_what_ceph_conf_names(tmp_path: Path) -> None:
+    def nobody(*_: object, **__: object) -> tuple[int, str, str]:
+        raise AssertionError("the monitors were asked without a key")
+
+    said = preflight_facts.ceph(nobody, [{"osd": {"osd_max_backfills": 1}}], machine_of_a_cluster(tmp_path))
+    assert said == {"conf_fsid": FSID, "fsid": "", "settings": {}}
+
+
+def test_the_monitors_tell_what_the_release_knows_of_settings(tmp_path: Path) -> None:
+    root = machine_of_a_cluster(tmp_path)
+    (root / "etc/ceph/ceph.client.admin.keyring").write_text("")
+    answers = {
+        "fsid": {"fsid": FSID},
+        "config ls": ["osd_max_backfills", "osd_memory_target"],
+        "config help": {"name": "osd_max_backfills", "type": "uint", "min": "", "max": ""},
+    }
+
+    def monitors(_: list[str], data: str) -> tuple[int, str, str]:
+        commands = json.loads(data)[3]
+        return 0, json.dumps([[0, json.dumps(answers[command["prefix"]]), ""] for command in commands]), ""
+
+    asked = [{"osd": {"osd max backfills": 1, "osd_memry_target": 5, "mgr/x/y": 1}, "mon": 3}, "?"]
+    said = preflight_facts.ceph(monitors, asked, root)
+    assert said is not None
+    assert said["fsid"] == FSID
+    assert said["settings"]["osd_max_backfills"]["type"] == "uint"
+    assert said["settings"]["osd_memry_target"] == {"near": ["osd_memory_target"]}
+    assert set(said["settings"]) == {"osd_max_backfills", "osd_memry_target"}
+
+
+def test_monitors_that_do_not_answer_are_no_failure_of_the_module(tmp_path: Path) -> None:
+    root = machine_of_a_cluster(tmp_path)
+    (root / "etc/ceph/ceph.client.admin.keyring").write_text("")
+    said = preflight_facts.ceph(lambda *_, **__: (1, "", "timed out"), [], root)
+    assert said is not None
+    assert "timed out" in said["error"]
+    assert said["conf_fsid"] == FSID
+
+
+def test_packages_are_looked_for_in_the_lists_of_the_sites_mirror(tmp_path: Path) -> None:
+    sources = tmp_path / "appliance.sources"
+    sources.write_text("Types: deb\nURIs: http://10.0.0.1/debian\nSuites: trixie\n")
+    wanted = ["curl", "tmux=3.5a-3", "gcc:amd64", "nosuchpackage"]
+
+    def lists(*_: object) -> tuple[int, str, str]:
+        return 0, "base-files\ncurl\ntmux\ngcc\n", ""
+
+    missing = preflight_facts.packages_missing
+    assert missing(lists, wanted, "http://10.0.0.1/debian", sources) == ["nosuchpackage"]
+    assert missing(lists, wanted, "http://10.0.0.2/debian", sources) == []
+    assert missing(lambda *_: (0, "", ""), wanted, "http://10.0.0.1/debian", sources) == []
+    assert missing(lists, wanted, "http://10.0.0.1/debian", tmp_path / "none") == []
+
+
+def test_a_time_server_says_the_time_or_not() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+
+        def serve() -> None:
+            for size in (48, 3):
+                question, client = server.recvfrom(512)
+                server.sendto(question[:size], client)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert preflight_facts.time_server("127.0.0.1", port, 10) == ""
+        assert preflight_facts.time_server("127.0.0.1", port, 10) == "its answer is no time"
+        thread.join()
+        assert "no answer within" in preflight_facts.time_server("127.0.0.1", port, 0.01)
 
 
 def _closed_port() -> int:

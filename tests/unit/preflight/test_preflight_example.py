@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from inventories import PROJECT, Site, catalogue, example
+from site_inventories import PROJECT, Site, catalogue, example
 
 from appliance.preflight import Facility, judge
 
@@ -25,7 +25,10 @@ def test_the_example_inventory_has_no_faults(site: Site) -> None:
 def test_a_storage_machine_is_added_by_one_entry(site: Site) -> None:
     hosts = yaml.safe_load((site.root / "hosts.yml").read_text())
     for row, number in (("row1", 7), ("row2", 8)):
-        entry = {"machine_address": f"10.20.0.3{number}", "ceph_osd_devices": [f"/dev/disk/by-id/nvme-EXAMPLE_{number}"]}
+        entry = {
+            "machine_address": f"10.20.0.3{number}",
+            "ceph_osd_devices": [f"/dev/disk/by-id/nvme-EXAMPLE_{number}"],
+        }
         hosts["all"]["children"]["storage"]["children"][row]["hosts"][f"store{number}"] = entry
         (site.root / "hosts.yml").write_text(yaml.safe_dump(hosts, sort_keys=False))
         assert site.faults() == []

@@ -38,7 +38,8 @@ def test_each_rule_is_of_a_variable_that_a_role_has(catalogue: RoleCatalogue) ->
         assert catalogue.plays_of(variable), name
         owners = [options[variable] for options in catalogue.options.values() if variable in options]
         assert not key or any(key in option.options for option in owners), name
-        assert not (rule.at_most or rule.less_than) or (rule.at_most or rule.less_than) in catalogue.rules, name
+        others = {rule.at_most, rule.less_than, rule.one_of} - {""}
+        assert others <= catalogue.defaults.keys(), name
     for old, new in catalogue.renamed.items():
         assert not catalogue.known(old)
         assert catalogue.known(new) or new.startswith("ansible_")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from inventories import Loaded, catalogue, example
 from right_inventories import RIGHT
+from site_inventories import Loaded, catalogue, example
 from wrong_inventories import WRONG
 
 from appliance.preflight import Facility, Fault, judge
@@ -44,7 +44,24 @@ def test_there_are_as_many_as_were_promised() -> None:
     assert len(RIGHT) >= 20
 
 
-JUNK = [None, "", "x", -1, 0, 10**30, float("nan"), float("inf"), True, [], [None], [[]], [{}], {}, {"a": None}, {1: [{}]}]
+JUNK = [
+    None,
+    "",
+    "x",
+    -1,
+    0,
+    10**30,
+    float("nan"),
+    float("inf"),
+    True,
+    [],
+    [None],
+    [[]],
+    [{}],
+    {},
+    {"a": None},
+    {1: [{}]},
+]
 
 
 @pytest.mark.parametrize("shift", range(2))
@@ -66,7 +83,7 @@ def test_whatever_all_variables_hold_no_check_ends_with_an_error(loaded: Loaded,
 def test_all_variables_that_hold_nothing_of_use_are_faults_at_once(loaded: Loaded) -> None:
     request = loaded.request()
     asked = catalogue()
-    request["hostvars"] = {host: dict.fromkeys(asked.public_variables, {"a": [1]}) for host in request["hostvars"]}
+    request["hostvars"] = {host: {name: {"a": [1]} for name in asked.public_variables} for host in request["hostvars"]}
     faults = judge(Facility.from_request(request, asked))
     named = {fault.variable.partition(".")[0].partition("[")[0] for fault in faults}
     # Variables of roles that site.yml runs; `leaving` runs by a playbook of its own.
