@@ -52,7 +52,7 @@ def _asked(facts: Mapping[str, Any]) -> bool:
 
 
 def _setting(value: str, help_: Mapping[str, Any]) -> str:
-    """Return what to do about a setting with this value, as ``ceph config help`` tells of it; nothing if it is right."""
+    """Return what to do about a setting with this value, by its ``ceph config help``; nothing if it is right."""
     if "near" in help_:
         meant = f"write {help_['near'][0]}" if help_["near"] else "see `ceph config ls` for what there is"
         return f"the installed Ceph has no such option: {meant}, or remove it"

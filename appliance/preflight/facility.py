@@ -25,8 +25,8 @@ class Facility:
     ``groups``: group name -> host names. ``names``: host -> names of all its variables. ``values``: host -> its
     public variables. ``defaults``: host -> what roles' defaults are worth there, where the inventory has no value.
     ``errors``: host -> variable -> why it has no value, in Ansible's words. ``fits``: host -> secret -> whether it
-    matches its pattern. ``sources``: files and directories of the inventory. ``live``: host -> what the module `preflight_facts` found, or ``{"failed": reason}``;
-    hosts that were not asked are not in it.
+    matches its pattern. ``sources``: files and directories of the inventory. ``live``: host -> what the module
+    `preflight_facts` found, or ``{"failed": reason}``; hosts that were not asked are not in it.
     """
 
     groups: Mapping[str, Sequence[str]]

@@ -10,27 +10,10 @@ from pathlib import PurePosixPath
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # Where the system or other programs keep what is theirs: nothing of the facility's lies directly there,
 OF_THE_SYSTEM = frozenset(
-    [
-        "/",
-        "/bin",
-        "/boot",
-        "/dev",
-        "/etc",
-        "/lib",
-        "/lib64",
-        "/nix",
-        "/proc",
-        "/root",
-        "/run",
-        "/sbin",
-        "/sys",
-        "/tmp",
-        "/usr",
-        "/var",
-    ]
+    "/ /bin /boot /dev /etc /lib /lib64 /nix /proc /root /run /sbin /sys /tmp /usr /var".split()  # noqa: SIM905
 )
 # and nothing at all below these, which are empty after a boot, or are no disk.
-NOT_KEPT = ("/boot", "/dev", "/proc", "/run", "/sys", "/tmp")
+NOT_KEPT = ("/boot", "/dev", "/proc", "/run", "/sys", "/tmp")  # noqa: S108  (refused)
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]{1,2})?)%")
 
@@ -101,7 +84,7 @@ def path_fault(text: str) -> str:
 
 
 def amount(text: str) -> tuple[float, str]:
-    """Return a size, a share or a number as a number, and of what it is one: ``percent``, or ``number`` (bytes, figures).
+    """Return what a size, a share or a number amounts to, in ``percent`` or as a ``number`` (bytes, figures).
 
     Raises ValueError where it is none of them, or not finite.
     """

@@ -1,9 +1,9 @@
 """What the roles and playbooks say about their variables, read from the files that define them.
 
 No second list is kept: which variables a role needs is in its ``meta/argument_specs.yml``, what their values may be in
-``meta/values.yml`` beside it, its defaults are in ``defaults/main.yml``, the roles that it depends on are in ``meta/main.yml`` and in tasks that include one, what listens
-on which port is in ``__ROLE_listeners`` of its ``vars/main.yml``, and which machines it runs on is in the playbooks
-that ``site.yml`` imports.
+``meta/values.yml`` beside it, its defaults are in ``defaults/main.yml``, the roles that it depends on are in
+``meta/main.yml`` and in tasks that include one, what listens on which port is in ``__ROLE_listeners`` of its
+``vars/main.yml``, and which machines it runs on is in the playbooks that ``site.yml`` imports.
 """
 
 from __future__ import annotations

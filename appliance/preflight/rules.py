@@ -52,7 +52,7 @@ class Rule:
         return rule
 
     def fault(self, value: object, kind: str = "str") -> str:
-        """Return what to give instead of ``value``, which has the type ``kind`` of the specs; nothing where it is right."""
+        """Return what to give instead of ``value``, of the specs' type ``kind``; nothing where it is right."""
         text = str(value)
         if self.empty and not text:
             return ""

@@ -34,12 +34,13 @@ options:
     default: {}
 """
 EXAMPLES = r"""
-- debug: {msg: "{{ lookup('preflight_values', 'machine_address', hosts=groups['all'], roles=playbook_dir ~ '/../roles') }}"}
+- debug:
+    msg: "{{ lookup('preflight_values', 'machine_address', hosts=groups['all'], roles=playbook_dir ~ '/../roles') }}"
 """
 RETURN = r"""
 _raw:
   description:
-    - One mapping; C(values), C(defaults), C(errors) and C(fits), each by machine and variable. C(values) are the
+    - One mapping; C(hostvars), C(defaults), C(errors) and C(fits), each by machine and variable. C(hostvars) are the
       inventory's, C(defaults) the roles'.
 """
 
@@ -65,7 +66,7 @@ def evaluated(
 
     What is not in the inventory has no value, and that of its role where it is one of ``defaults``.
     """
-    found: Found = {part: {} for part in ("values", "defaults", "errors", "fits")}
+    found: Found = {part: {} for part in ("hostvars", "defaults", "errors", "fits")}
     wanted = [*dict.fromkeys(names)]
     made = {*defaults} & roles.keys()
     for host in hosts:
@@ -86,7 +87,7 @@ def evaluated(
                 if name in patterns:
                     found["fits"][host][name] = re.fullmatch(patterns[name], str(value)) is not None
                 else:
-                    found["values" if given else "defaults"][host][name] = value
+                    found["hostvars" if given else "defaults"][host][name] = value
     return found
 
 

@@ -153,7 +153,7 @@ def answer(url: str) -> str:
 
 
 def time_server(server: str, port: int = 123, seconds: float = 2.0) -> str:
-    """Ask a time server for the time (RFC 4330, a client's packet of version 4); return why it does not say, or nothing."""
+    """Ask a time server for the time (RFC 4330, a client's packet); return why it does not say, or nothing."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(server, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -181,7 +181,7 @@ def packages_missing(run: Run, packages: list[str], mirror: str, sources: Path =
 def ceph(run: Run, settings: object, root: Path = Path("/")) -> dict[str, Any] | None:
     """What the machine's cluster is, and what its release knows of ``settings``; nothing where there is none.
 
-    ``conf_fsid`` is that of ceph.conf. ``fsid`` is what the monitors say, and ``settings`` what they know of each option
+    ``conf_fsid`` is that of ceph.conf. ``fsid`` is what the monitors say, ``settings`` what they know of each option
     (``near``: names like it, of one that they do not know); both only on a machine that holds the admin key.
     """
     conf = root / "etc/ceph/ceph.conf"

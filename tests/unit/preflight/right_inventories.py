@@ -30,7 +30,7 @@ RIGHT: list[dict[str, Any]] = [
         "ceph_mon_settings": {"global": {"cluster_network": "10.21.0.0/24"}},
         "firewall_machines_networks": ["10.21.0.0/24"],
     },
-    {"ceph_common_conf": {"client.rgw.store1": {"debug_rgw": "1/5"}}, "ceph_rgw_settings": {"rgw_thread_pool_size": 256}},
+    {"ceph_common_conf": {"client.rgw.store1": {"debug_rgw": "1/5"}}, "ceph_rgw_settings": {"rgw_max_listing": 9}},
     {"ceph_common_release_floor": "20.2.9"},
     {"ceph_mon_messenger_mode": "secure"},
     {"node_base_compute_memory_max": "1.5T", "node_base_compute_researcher_memory_max": "12.5%"},

@@ -78,10 +78,7 @@ class Loaded:
         return {
             "groups": groups,
             "names": {host: sorted(hostvars.raw_get(host)) for host in hosts},
-            "hostvars": found["values"],
-            "defaults": found["defaults"],
-            "errors": found["errors"],
-            "fits": found["fits"],
+            **found,
             "password_names": list(hostvars.raw_get(hosts[0]).get("accounts_passwords") or {}),
             "sources": [str(self.inventory)],
         }

@@ -179,7 +179,8 @@ def facts(number: int) -> dict[str, Any]:
     return {
         "os_id": "debian", "os_version": "13", "machine": "x86_64", "machine_id": f"id{number}", "systemd": True,
         "memory_bytes": 8 * 2**30, "free_bytes": 50 * 2**30, "clock_offset_seconds": 0.4,
-        "addresses": {f"10.0.0.{number}": True}, "ports": {}, "urls": [{"variable": "depot_url", "url": "http://10.0.0.1/x", "error": ""}],
+        "addresses": {f"10.0.0.{number}": True}, "ports": {},
+        "urls": [{"variable": "depot_url", "url": "http://10.0.0.1/x", "error": ""}],
         "users": [{"name": "alice", "uid": 2001, "uid_of_name": None, "name_of_uid": None}],
         "groups": [{"name": "climate", "gid": 3001, "gid_of_name": None, "name_of_gid": None}],
         "disks": {f"/dev/disk/by-id/disk{number}": {"state": "empty", "reason": "", "fix": ""}} if number > 1 else {},

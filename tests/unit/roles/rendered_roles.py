@@ -104,9 +104,9 @@ REGISTERED: dict[str, Any] = {
     "__own_listeners_program": {"stat": {"exists": True}},
     "__own_listeners_tables": {"stdout_lines": ["table inet appliance_listeners"]},
     "__placement_s3": {"credentials": "keys", "data_pools": {"default-placement": "default.rgw.buckets.data"}},
-    "__preflight_variables": {"stdout": "[]"},
+    "__preflight_variables": {"stdout": '{"public": [], "secret_patterns": {}, "defaults": []}'},
     "__preflight_live": {"facts": {}},
-    "__preflight_verdict": {"stdout": ""},
+    "__preflight_verdict": {"stdout": "", "stderr_lines": []},
     "__verify_report": {"stdout": ""},
     "__ceph_rgw_host": "store1",
 }
