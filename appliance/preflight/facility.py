@@ -82,12 +82,15 @@ class Facility:
     def value(self, host: str, variable: str, otherwise: Any = None) -> Any:
         """Return a public variable of a host: the inventory's value, else what the role's default is worth.
 
-        ``otherwise`` is returned where neither is there, and where nobody has evaluated a default that is a template.
+        ``otherwise`` is returned where neither is there: where nobody has evaluated a default that is a template, and
+        where the inventory's value is not known, as that of a secret or of an expression that is made of facts.
         """
         for known in (self.values, self.defaults):
             found = known.get(host, {}).get(variable, _MISSING)
             if found is not _MISSING:
                 return found
+        if variable in self.names.get(host, ()):
+            return otherwise
         default = self.catalogue.defaults.get(variable, _MISSING)
         if default is _MISSING or (isinstance(default, str) and "{{" in default):
             return otherwise

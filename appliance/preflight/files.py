@@ -52,13 +52,14 @@ def _twice(root: yaml.Node | None) -> Iterator[tuple[str, int, int]]:
             waiting += node.value
         if not isinstance(node, yaml.MappingNode):
             continue
-        lines: dict[str, int] = {}
+        lines: dict[tuple[str, str], int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and key.value in lines and key.tag != _MERGE:
-                yield str(key.value), lines[key.value], line
             if isinstance(key, yaml.ScalarNode):
-                lines[key.value] = line
+                known = (str(key.tag), str(key.value))  # 1 and "1" are two keys
+                if known in lines and key.tag != _MERGE:
+                    yield str(key.value), lines[known], line
+                lines[known] = line
             waiting.append(value)
 
 

@@ -47,17 +47,22 @@ FORMS = {
         re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(/[^\s/?#]+)*"),
         "give an address that begins with http:// or https:// and does not end with a slash",
     ),
+    # sources.list(5), URIs.
+    "packages": Form(
+        re.compile(r"https?://[^\s/]+(/\S*)?|(?!https?:)[a-z][a-z0-9+.-]*:/\S*"),
+        "give an address as apt takes it, such as http://mirror.example.org/debian",
+    ),
     "directory": Form(
         re.compile(r"(/(?!\.\.?(/|$))[\w.@+-]+)+"),
         "give a directory of the facility's own, as a path from the root, without a slash at its end",
     ),
     "file": Form(re.compile(r"(/(?!\.\.?(/|$))[\w.@+-]+)+"), "give a path from the root"),
     "text": Form(
-        re.compile(r"(?!\s)[^\x00-\x1f\x7f<>{}]{1,80}(?<!\s)"),
-        "give one line of 1 to 80 characters without < > { }, and without spaces at its ends",
+        re.compile(r"(?!\s)[^\x00-\x1f\x7f<>{}]{1,200}(?<!\s)"),
+        "give one line of 1 to 200 characters without < > { }, and without spaces at its ends",
     ),
     "host": Form(
-        re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|[0-9a-fA-F:]+"),
+        re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|[0-9a-fA-F:.]+(%\S+)?"),
         "give a name of DNS or an IP address",
     ),
     # Debian Policy, 5.6.1; behind it what apt takes: an architecture, a version or a suite.

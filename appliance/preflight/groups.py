@@ -73,9 +73,9 @@ def placement_services(facility: Facility) -> Iterator[Fault]:
 
 
 def names_of_machines(facility: Facility) -> Iterator[Fault]:
-    """A name means a group or a machine: in patterns of hosts it would mean both."""
-    for name in sorted(set(facility.groups) & set(facility.hosts)):
-        yield Fault("group", name, "a machine has this name, too: give the group another")
+    """A role's name is no machine's: in the playbooks it would mean both. Other groups may have a machine's name."""
+    for name in sorted(facility.catalogue.roles & set(facility.hosts)):
+        yield Fault("inventory_hostname", name, "a role has this name: give the machine another", name)
 
 
 CHECKS = (groups, names_of_machines, storage_hosts, counts, one_head, placement_services)

@@ -39,8 +39,8 @@ SECRET = "jupyterhub_oidc_client_secret"  # noqa: S105  (its name)
 def providers(facility: Facility) -> Iterator[Fault]:
     """A directory or a provider can be asked."""
     for host in facility.members("jupyterhub"):
-        kind = facility.value(host, "jupyterhub_log_in")
-        for variable, (pattern, fix) in NEEDED.get(str(kind), {}).items():
+        kind = str(facility.value(host, "jupyterhub_log_in"))
+        for variable, (pattern, fix) in NEEDED.get(kind, {}).items():
             value = str(facility.value(host, variable, ""))
             if not re.fullmatch(pattern, value):
                 yield Fault(variable, value or "(empty)", f"{fix}: jupyterhub_log_in is {kind}", host)

@@ -82,9 +82,9 @@ class RoleCatalogue:
 
     ``references``: role -> variable that it takes from the inventory -> its own variable that refers to it.
     ``dependencies``: role -> the roles whose variables it has as well. ``provided``: what plays and tasks set on the
-    way. ``dropped``: variables of earlier releases that nothing reads any more, and that may stay where they are.
-    ``renamed``: variable of an earlier release -> what to set in its place. ``rules``: variable -> what its values may
-    be; ``LIST.KEY`` is that of a list's entries.
+    way. ``rules``: variable -> what its values may be; ``LIST.KEY`` is that of a list's entries. ``renamed``: variable
+    of an earlier release -> what to set in its place. ``dropped``: variables of earlier releases that nothing reads any
+    more, and that may stay where they are.
     """
 
     options: dict[str, dict[str, Option]]
@@ -94,9 +94,9 @@ class RoleCatalogue:
     dependencies: dict[str, frozenset[str]]
     listeners: tuple[Listener, ...]
     provided: frozenset[str]
-    dropped: frozenset[str]
     rules: Mapping[str, Rule] = dataclasses.field(default_factory=dict)
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
 
     @property
     def roles(self) -> frozenset[str]:
@@ -167,15 +167,15 @@ class RoleCatalogue:
         provided: set[str] = set()
         dependencies: dict[str, frozenset[str]] = {}
         listeners: list[Listener] = []
-        dropped: set[str] = set()
         rules: dict[str, Rule] = {}
         renamed: dict[str, str] = {}
+        dropped: set[str] = set()
         for role in sorted((root / "roles").iterdir()):
             options[role.name] = _options(_load(role / "meta/argument_specs.yml"))
             said = _load(role / "meta/values.yml") or {}
-            dropped.update(said.get("dropped") or [])
             rules |= {name: Rule.of(name, entry) for name, entry in (said.get("values") or {}).items()}
             renamed |= said.get("renamed") or {}
+            dropped.update(said.get("dropped") or ())
             own = _load(role / "defaults/main.yml") or {}
             defaults.update(own)
             dependencies[role.name] = _dependencies(_load(role / "meta/main.yml"))
@@ -206,9 +206,9 @@ class RoleCatalogue:
             dependencies,
             tuple(listeners),
             frozenset(provided),
-            frozenset(dropped),
             rules,
             renamed,
+            frozenset(dropped),
         )
 
 

@@ -20,15 +20,17 @@ WITHIN_MACHINE = (
 )
 # A machine shows some percent less memory than it has: the kernel keeps them.
 TOLERANCE = 1.1
+# Whose daemons are in the slice of storage.
+STORAGE = ("ceph_mon", "ceph_mgr", "ceph_osd", "ceph_rgw")
 # On machines of the group, storage's guarantee and the slice's limit are one memory.
 SLICES = (("compute_node", "node_base_compute_memory_max"), ("jupyterhub", "node_base_notebooks_memory_max"))
 
 
 def within_machine(facility: Facility) -> Iterator[Fault]:
-    """No size is more than the machine has."""
+    """No size that the inventory gives is more than the machine has. The roles' own ones are limits of limits."""
     for host, memory in _memories(facility).items():
         for variable in WITHIN_MACHINE:
-            size = _bytes(facility.value(host, variable), None)
+            size = _bytes(facility.values.get(host, {}).get(variable), None)
             if size is not None and size > memory * TOLERANCE and host in facility.hosts_of(variable):
                 fix = f"give at most what the machine has, {memory / GIB:.1f} GiB"
                 yield Fault(variable, str(facility.value(host, variable)), fix, host)
@@ -59,6 +61,8 @@ def guarantees(facility: Facility) -> Iterator[Fault]:
     variable = "node_base_storage_memory_min"
     for group, limit in SLICES:
         for host in facility.members(group):
+            if not any(host in facility.members(one) for one in STORAGE):
+                continue  # nothing there has the guarantee
             # A machine that was not asked is judged where both are percent: then its memory does not matter.
             values = [facility.value(host, name) for name in (variable, limit)]
             known = host in memories or all(str(value).endswith("%") for value in values)
@@ -80,7 +84,9 @@ def workers(facility: Facility) -> Iterator[Fault]:
         share = facility.value(host, limit)
         most = _bytes(share, memories.get(host))
         if most is not None and size is not None and size * GIB > most * TOLERANCE:
-            fix = f"give less than {limit} = {share}, {most / GIB:.1f} GiB: a worker would end at its start"
+            fix = (
+                f"give less than {limit} = {share}, {most / GIB:.1f} GiB: a worker that fills its memory would be ended"
+            )
             yield Fault(variable, str(value), fix, host)
 
 

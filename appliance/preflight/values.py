@@ -67,9 +67,11 @@ def secrets(facility: Facility) -> Iterator[Fault]:
 
 
 def unreadable(facility: Facility) -> Iterator[Fault]:
-    """Each value can be made of its expression, and from the vault."""
+    """Each value can be made of its expression, and from the vault, where a role reads it."""
     for host, found in facility.errors.items():
         for name, error in found.items():
+            if host not in facility.hosts_of(name) and name not in CONNECTION:
+                continue
             yield Fault(name, "(cannot be read)", f"correct its expression: {error}", host)
 
 

@@ -47,6 +47,7 @@ _raw:
 Found = dict[str, dict[str, dict[str, Any]]]
 # An error of a template ends with where the template stands, line by line.
 LONGEST_ERROR = 200
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def role_variables(loader: Any, roles: Path) -> dict[str, Any]:
@@ -71,7 +72,8 @@ def evaluated(
     made = {*defaults} & roles.keys()
     for host in hosts:
         raw = hostvars.raw_get(host)
-        inside = templar.copy_with_new_env(available_variables=ChainMap(raw, dict(roles)))
+        known = ChainMap(raw, {"hostvars": hostvars}, dict(roles))
+        inside = templar.copy_with_new_env(available_variables=known)
         for part in found.values():
             part[host] = {}
         for name in [*wanted, *patterns]:
@@ -81,7 +83,7 @@ def evaluated(
             try:
                 value = plain(inside.template(raw[name] if given else roles[name]))
             except AnsibleError as error:
-                if given:
+                if given and not needs_facts(name, known):
                     found["errors"][host][name] = words(error) if name not in patterns else "it cannot be evaluated"
             else:
                 if name in patterns:
@@ -89,6 +91,18 @@ def evaluated(
                 else:
                     found["hostvars" if given else "defaults"][host][name] = value
     return found
+
+
+def needs_facts(name: str, known: Mapping[str, Any]) -> bool:
+    """Whether an expression is made of facts, which Ansible gathers of a machine later, and no preflight does."""
+    waiting, seen = [name], {name}
+    while waiting:
+        words_ = set(NAME.findall(str(known[waiting.pop()])))
+        if any(word == "ansible_facts" or (word.startswith("ansible_") and word not in known) for word in words_):
+            return True
+        waiting += (words_ & known.keys()) - seen - {"hostvars", "groups"}
+        seen |= words_
+    return False
 
 
 def plain(value: Any) -> Any:

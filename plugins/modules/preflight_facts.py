@@ -143,28 +143,52 @@ def holder(pid: str) -> str:
 def answer(url: str) -> str:
     """Ask for the file at ``url``, never by a proxy; return why it cannot be had, or nothing."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(urllib.request.Request(url, method="HEAD"), timeout=10):  # noqa: S310
-            return ""
-    except urllib.error.HTTPError as error:
-        return f"HTTP {error.code}"
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return str(getattr(error, "reason", error))
+    said = ""
+    for method in ("HEAD", "GET"):  # apt asks by GET, and some servers answer nothing else
+        try:
+            with opener.open(urllib.request.Request(url, method=method), timeout=10):  # noqa: S310
+                return ""
+        except urllib.error.HTTPError as error:
+            said = f"HTTP {error.code}"
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            return str(getattr(error, "reason", error))
+    return said
 
 
 def time_server(server: str, port: int = 123, seconds: float = 2.0) -> str:
-    """Ask a time server for the time (RFC 4330, a client's packet); return why it does not say, or nothing."""
+    """Ask a time server for the time (RFC 4330, a client's packet); return why it does not say, or nothing.
+
+    Each of its addresses is asked twice: a packet may be lost, and a machine may have no way to one of them.
+    """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(server, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.settimeout(seconds)
-            probe.connect(address)
-            probe.send(bytes([0x23]) + bytes(47))
-            return "" if len(probe.recv(512)) >= 48 else "its answer is no time"
-    except TimeoutError:
-        return f"no answer within {seconds:.0f} s"
+        addresses = socket.getaddrinfo(server, port, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
         return str(getattr(error, "strerror", None) or error)
+    said = ""
+    for family, kind, protocol, _, address in [*addresses, *addresses]:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.settimeout(seconds)
+                probe.connect(address)
+                probe.send(bytes([0x23]) + bytes(47))
+                if len(probe.recv(512)) >= 48:
+                    return ""
+            said = "its answer is no time"
+        except TimeoutError:
+            said = f"no answer within {seconds:.0f} s"
+        except OSError as error:
+            said = str(error.strerror or error)
+    return said
+
+
+def time_servers(servers: list[str]) -> dict[str, str]:
+    """Ask time servers until one says the time; return why each does not say it, and nothing for the one that does."""
+    found: dict[str, str] = {}
+    for server in servers:
+        found[server] = time_server(server)
+        if not found[server]:
+            break
+    return found
 
 
 def packages_missing(run: Run, packages: list[str], mirror: str, sources: Path = APT_SOURCES) -> list[str]:
@@ -240,7 +264,9 @@ def facts(module: AnsibleModule) -> dict[str, Any]:
         "memory_bytes": int(memory.split()[1]) * 1024,
         "free_bytes": room.f_bavail * room.f_frsize,
         "clock_offset_seconds": now - asked["now"],
-        "addresses": {address: is_own_address(address) for address in entries(asked["addresses"])},
+        "addresses": {
+            address: is_own_address(address) for address in entries(asked["addresses"]) if isinstance(address, str)
+        },
         "users": [user(item["name"], item["uid"]) for item in entries(asked["users"]) if has(item, "uid")],
         "groups": [group(item["name"], item["gid"]) for item in entries(asked["groups"]) if has(item, "gid")],
         # Without the label: it holds the OSD's key.
@@ -254,7 +280,7 @@ def facts(module: AnsibleModule) -> dict[str, Any]:
             for one in entries(asked["urls"])
             if isinstance(one, dict) and {"url", "variable"} <= one.keys()
         ],
-        "time_servers": {name: time_server(name) for name in entries(asked["time_servers"]) if isinstance(name, str)},
+        "time_servers": time_servers([name for name in entries(asked["time_servers"]) if isinstance(name, str)]),
         "packages_missing": packages_missing(
             module.run_command,
             [name for name in entries(asked["packages"]) if isinstance(name, str)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import http.server
 import json
 import os
 import pwd
@@ -12,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import preflight_facts
 
@@ -136,7 +139,7 @@ def test_a_time_server_says_the_time_or_not() -> None:
         port = server.getsockname()[1]
 
         def serve() -> None:
-            for size in (48, 3):
+            for size in (48, 3, 3, 3, 48):
                 question, client = server.recvfrom(512)
                 server.sendto(question[:size], client)
 
@@ -144,8 +147,37 @@ def test_a_time_server_says_the_time_or_not() -> None:
         thread.start()
         assert preflight_facts.time_server("127.0.0.1", port, 10) == ""
         assert preflight_facts.time_server("127.0.0.1", port, 10) == "its answer is no time"
+        # The first packet may be lost.
+        assert preflight_facts.time_server("127.0.0.1", port, 10) == ""
         thread.join()
         assert "no answer within" in preflight_facts.time_server("127.0.0.1", port, 0.01)
+
+
+def test_time_servers_are_asked_until_one_says_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"first": "no answer", "second": "", "third": "no answer"}
+    monkeypatch.setattr(preflight_facts, "time_server", said.__getitem__)
+    assert preflight_facts.time_servers([*said]) == {"first": "no answer", "second": ""}
+
+
+@pytest.mark.parametrize(("path", "error"), [("/there", ""), ("/nowhere", "HTTP 404")])
+def test_a_server_that_takes_no_head_is_asked_by_get(path: str, error: str) -> None:
+    class Files(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_error(405)
+
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/there" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Files) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        assert preflight_facts.answer(f"http://127.0.0.1:{server.server_port}{path}") == error
+        server.shutdown()
+        thread.join()
 
 
 def _closed_port() -> int:

@@ -14,6 +14,25 @@ RIGHT: list[dict[str, Any]] = [
     # Made of a role's own default.
     {"gateway_worker_memory_gib": "{{ gateway_worker_memory_gib_max / 4 }}"},
     {"environment_outgoing": "{{ environment_directory }}/outgoing"},
+    # Made of another machine's, of what only some machines have, and of what Ansible learns of a machine later.
+    {"first_store": "{{ hostvars['store1'].machine_address }}", "node_base_time_servers": ["{{ first_store }}"]},
+    {"ceph_osd_up_timeout": "{{ ceph_osd_devices | length * 30 }}"},
+    {"ceph_osd_memory_target": "{{ (ansible_facts['memtotal_mb'] * 2**20 / 8) | int }}"},
+    {"half": "{{ ansible_memtotal_mb // 2 }}M", "node_base_compute_memory_max": "{{ half }}"},
+    # Of earlier releases' vaults.
+    {"gateway_hub_token": "x"},
+    # Of a site's own that are like a variable which is set.
+    {"machine_addresses": ["10.20.0.21"], "depot_urls": [], "ansible_ssh_private_key": "x", "ansible_sudo_exe": "x"},
+    {"node_base_apt_uri": "http://mirror.example.org/debian/", "node_base_apt_security_uri": "file:/srv/security"},
+    {"node_base_apt_uri": "mirror+https://mirrors.example.org/list", "node_base_time_servers": ["ntp_1.lab."]},
+    {"own_certificate_pem": "subject=CN=hub\n-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n# end\n"},
+    {"jupyterhub_cookie_secret": "AB" * 32 + "\n", "jupyterhub_proxy_token": "0123456789abcdef"},
+    {"jupyterhub_oidc_client_secret": ""},
+    {"accounts_uid_min": 1668600000, "accounts_uid_max": 1668800000, "accounts_researchers_gid": 1668600513,
+     "accounts_groups": [{"name": "climate", "gid": 1668600600}],
+     "accounts_users": [{"name": "alice", "uid": 1668600001}, {"name": "bob", "uid": 1668600002}]},
+    {"preflight_min_memory_mib": 0},
+    {"certificates_days": 47, "certificates_renewal_days": 30},
     # Numbers as texts.
     {"ceph_rgw_data_size": "3", "gateway_workers_max": "32", "jupyterhub_subdomains": "no"},
     {"jupyterhub_public_port": 8443, "https_front_redirect_port": 8080},

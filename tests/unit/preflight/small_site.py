@@ -77,7 +77,7 @@ argument_specs:
 dropped: [jupyterhub_gateway_token]
 values:
   jupyterhub_cookie_secret: {pattern: "[0-9a-f]{64}", give: 64 hexadecimal digits}
-  jupyterhub_oidc_client_secret: {pattern: "[!-~]+", give: what the provider has given, where: {jupyterhub_log_in: oidc}}
+  jupyterhub_oidc_client_secret: {pattern: "[!-~]+", give: what they gave you, where: {jupyterhub_log_in: oidc}}
 """,
     "roles/jupyterhub/tasks/main.yml": """
 - block:

@@ -39,6 +39,11 @@ def test_the_same_key_in_two_mappings_is_none(site: Site) -> None:
     assert site.faults() == []
 
 
+def test_a_number_and_its_text_are_two_keys(site: Site) -> None:
+    (site.root / "group_vars/all/more.yml").write_text("my_ports: {1: a, '1': b}\n")
+    assert site.faults() == []
+
+
 def test_what_is_encrypted_is_not_looked_at(site: Site) -> None:
     (site.root / ".vault-kept").write_text("a: 1\na: 2\n")
     request = site.request()

@@ -75,7 +75,10 @@ def test_a_secret_that_cannot_be_used_is_a_fault_and_is_not_shown(request_: Requ
 
 
 def test_a_secret_that_nobody_reads_may_be_anything(request_: Request, judged: Judged) -> None:
-    request_["fits"] = {"head1": {"jupyterhub_oidc_client_secret": False}, "store1": {"jupyterhub_cookie_secret": False}}
+    request_["fits"] = {
+        "head1": {"jupyterhub_oidc_client_secret": False},
+        "store1": {"jupyterhub_cookie_secret": False},
+    }
     assert told(request_, judged, LDAP) == []
 
 

@@ -29,8 +29,10 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     return Loaded(example(tmp_path_factory.mktemp("inventories") / "example").root)
 
 
-def judged(loaded: Loaded, tmp_path: Path, memory: float = 64, ceph: Any = None, **changes: Any) -> list[Fault]:
-    """Judge the example with ``changes``, on machines with ``memory`` GiB of which store1 says ``ceph``."""
+def judged(
+    loaded: Loaded, tmp_path: Path, memory: float = 64, ceph: Any = None, time_servers: Any = None, **changes: Any
+) -> list[Fault]:
+    """Judge the example with ``changes``, on machines with ``memory`` GiB. store1 says the rest."""
     given = tmp_path / "changes.yml"
     given.write_text(yaml.safe_dump(changes))
     hosts = [host.name for host in loaded.manager.get_hosts()]
@@ -38,7 +40,7 @@ def judged(loaded: Loaded, tmp_path: Path, memory: float = 64, ceph: Any = None,
         host: facts(1) | {"memory_bytes": memory * GIB, "machine_id": host, "addresses": {}, "disks": {}, "users": []}
         for host in hosts
     }
-    live["store1"]["ceph"] = ceph
+    live["store1"] |= {"ceph": ceph, "time_servers": time_servers}
     return judge(Facility.from_request(loaded.request(given, live), catalogue()))
 
 
@@ -53,7 +55,7 @@ def test_machines_that_hold_what_is_promised_have_no_fault(loaded: Loaded, tmp_p
         (8, {"jupyterhub_memory_limit": "6G"}, "ceph_osd_memory_target", "less what node_base_compute_memory_max"),
         (32, {"jupyterhub_memory_limit": "40G"}, "jupyterhub_memory_limit", "at most what the machine has, 32.0 GiB"),
         (32, {"node_base_notebooks_memory_max": "1T"}, "node_base_notebooks_memory_max", "32.0 GiB"),
-        (32, {"node_base_compute_researcher_memory_max": "4%"}, "gateway_worker_memory_gib", "a worker would end"),
+        (32, {"node_base_compute_researcher_memory_max": "4%"}, "gateway_worker_memory_gib", "would be ended"),
         (
             32,
             {"node_base_storage_memory_min": "9G", "node_base_storage_memory_low": "9G",
@@ -67,6 +69,28 @@ def test_what_a_machine_cannot_hold_is_a_fault(
 ) -> None:
     found = judged(loaded, tmp_path, memory, **changes)
     assert any(fault.variable == variable and words in fault.fix for fault in found), found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},  # the hub's own limit of 8 GiB is more than the machine has, and that of all notebooks holds before
+        {"node_base_storage_memory_low": "60%", "node_base_storage_memory_min": "55%",
+         "node_base_compute_memory_max": "40%"},  # the head has no storage that the guarantee is for
+    ],
+)  # fmt: skip
+def test_what_does_no_harm_on_a_small_machine_is_no_fault(
+    loaded: Loaded, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    small = {"ceph_osd_memory_target": 939524096, "gateway_worker_memory_gib": 1}
+    assert judged(loaded, tmp_path, 6, **small, **changes) == []
+
+
+@pytest.mark.parametrize(("second", "faults"), [("", 0), ("no answer within 2 s", 2)])
+def test_time_servers_are_a_fault_where_none_answers(loaded: Loaded, tmp_path: Path, second: str, faults: int) -> None:
+    servers = {"ntp1.example.org": "no answer within 2 s", "ntp2.example.org": second}
+    found = judged(loaded, tmp_path, time_servers=servers)
+    assert [fault.variable for fault in found] == ["node_base_time_servers"] * faults
 
 
 @pytest.mark.parametrize(
