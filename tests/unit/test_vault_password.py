@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible.parsing.vault import VaultLib, VaultSecret
 
 from appliance import inventory_secrets
 
@@ -104,6 +105,14 @@ def test_a_password_that_is_another_is_said(site: Path) -> None:
     done = ask(site, "-i", "inventories/mine")
     assert (done.returncode, done.stdout) == (1, "")
     assert "secrets.yml is encrypted with another password than that of inventories/mine/.vault-password" in done.stderr
+
+
+def test_a_file_beside_those_that_it_opens_may_have_another(site: Path) -> None:
+    other = site / "inventories/mine/group_vars/all/other.yml"
+    theirs = VaultLib([("default", VaultSecret(b"theirs"))]).encrypt("more: 1\n")
+    other.write_bytes(theirs)
+    done = ask(site, "-i", "inventories/mine")
+    assert (done.returncode, done.stdout) == (0, password(site))
 
 
 def test_a_file_that_has_a_vault_id_may_have_a_password_of_its_own(site: Path) -> None:
