@@ -124,6 +124,21 @@ def test_what_only_machines_and_ceph_know_is_said_too(unreal: Path) -> None:
     assert changes(since) == dict.fromkeys(MACHINES, "")
 
 
+def test_an_odd_inventory_that_is_right_passes(tmp_path: Path) -> None:
+    inventory = tmp_path / "odd"
+    shutil.copytree(INVENTORY, inventory)
+    (inventory / "group_vars/all/odd.yml").write_text(
+        "gateway_hub_token: of-an-earlier-release\n"
+        "machine_addresses: [\"{{ hostvars['store1'].machine_address }}\"]\n"
+        "firewall_machines_networks: '{{ machine_addresses }}'\n"
+        "node_base_compute_tasks_max: \"{{ ansible_facts['processor_vcpus'] * 16384 }}\"\n"
+        "ceph_osd_up_timeout: '{{ ceph_osd_devices | length * 60 }}'\n"
+        "node_base_apt_uri: '{{ depot_url }}/debian/'\n"
+    )
+    code, said = preflight(inventory)
+    assert code == 0, said
+
+
 def test_an_inventory_of_another_cluster_is_refused_by_the_one_that_answers(tmp_path: Path) -> None:
     inventory = tmp_path / "other"
     shutil.copytree(INVENTORY, inventory)

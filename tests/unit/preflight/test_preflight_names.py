@@ -10,6 +10,7 @@ import pytest
 from site_inventories import catalogue
 
 from appliance.preflight import Facility
+from appliance.preflight.groups import names_of_machines
 from appliance.preflight.names import OF_CONNECTIONS, unknown_settings
 
 # What Ansible asks of a machine of Debian with, whichever of them a site chooses.
@@ -44,6 +45,13 @@ def test_a_name_like_that_of_a_variable_is_misspelt_where_this_is_not_set(name: 
     assert (variable, f"write {right}" in fix) == (name, True)
     same_letters = sorted(name) == sorted(right)
     assert [found for found, _ in told(name, right)] == ([name] if same_letters else [])
+
+
+@pytest.mark.parametrize(("name", "faults"), [("hub", []), ("gateway", ["gateway"])])
+def test_a_machine_may_have_the_name_of_a_group_and_not_of_a_role(name: str, faults: list[str]) -> None:
+    request = {"groups": {"all": [name], name: [name]}, "names": {name: []}}
+    found = list(names_of_machines(Facility.from_request(request, catalogue())))
+    assert [fault.value for fault in found] == faults
 
 
 def test_what_a_release_has_dropped_may_stay() -> None:
