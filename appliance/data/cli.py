@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.progress import Progress
+
+
+STEPS = {"look": "files looked at", "check": "files compared"}
 
 
 @click.group()
@@ -40,19 +44,60 @@ def put(files: tuple[Path, ...], url: str) -> None:
 @click.argument("sources", metavar="s3://BUCKET/*.nc...", nargs=-1, required=True)
 @click.argument("target", metavar="s3://BUCKET/NAME")
 @click.option("--dim", default="time", show_default=True, help="The dimension along which the files are joined.")
+@click.option("--combine", metavar="NAME", help="The coordinate by which they are joined, if not that of --dim.")
 @click.option("--group", help="The HDF5 group whose variables are wanted.")
 @click.option("--format", "kind", type=click.Choice(["kerchunk", "icechunk"]), default="kerchunk", show_default=True)
-def virtualize(sources: tuple[str, ...], target: str, dim: str, group: str | None, kind: str) -> None:
-    """Make one dataset of NetCDF files on S3 without copying them."""
+@click.option(
+    "--preprocess",
+    multiple=True,
+    metavar="drop=NAME,…|rename=OLD:NEW,…",
+    help="Variables that are left out, or get another name, in each file. May be given several times.",
+)
+@click.option(
+    "--check",
+    type=click.Choice(["sample", "all"]),
+    default="sample",
+    show_default=True,
+    help="What is compared with the files: of large arrays a sample, or all.",
+)
+def virtualize(
+    sources: tuple[str, ...],
+    target: str,
+    dim: str,
+    combine: str | None,
+    group: str | None,
+    kind: str,
+    preprocess: tuple[str, ...],
+    check: str,
+) -> None:
+    """Make one dataset of NetCDF files on S3 without copying them, and compare it with them."""
+    from appliance.data.preprocess import Preprocess
     from appliance.data.virtual import expand
     from appliance.data.virtual import virtualize as make
 
+    said: list[str] = []
+    began = time.monotonic()
     with _errors():
+        changes = Preprocess.parsed(preprocess)
         urls = expand(sources)
         with _progress(by_bytes=False) as bar:
-            task = bar.add_task("files", total=len(urls))
-            made = make(urls, target, dim=dim, group=group, format=kind, progress=lambda _url: bar.advance(task))
-    click.echo(f"made {made} of {len(urls)} files; open it with")
+            tasks = {step: bar.add_task(text, total=len(urls)) for step, text in STEPS.items()}
+            made = make(
+                urls,
+                target,
+                dim=dim,
+                combine=combine,
+                group=group,
+                format=kind,
+                drop=changes.drop,
+                rename=changes.rename,
+                check=check,
+                progress=lambda step, _url: bar.advance(tasks[step]),
+                tell=said.append,
+            )
+    for text in said:
+        click.echo(text)
+    click.echo(f"made {made} of {len(urls)} files in {time.monotonic() - began:.1f} s; open it with")
     click.echo("  from appliance.data import virtual_store")
     click.echo(f'  xr.open_zarr(virtual_store("{made}"))')
 

@@ -7,37 +7,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from appliance.data.described import Described, is_virtual
+
 CHUNK_BYTES = 32 * 2**20  # of a chunk at most, where a row is not larger by itself
 
 
-def cut(opened: Sequence[tuple[str, xr.Dataset]]) -> list[tuple[str, xr.Dataset]]:
-    """The same virtual datasets, with arrays in one piece cut along their first dimension.
+def cut(opened: Sequence[Described]) -> list[Described]:
+    """The same files, with arrays in one piece cut along their first dimension.
 
     The pieces have the same length in all files, and all files are whole numbers of them, so that files of unlike
     length (months) can be joined.
     """
     names = [
         name
-        for name in opened[0][1].variables
-        if all(name in dataset.variables and _in_one_piece(dataset.variables[name]) for _, dataset in opened)
+        for name in opened[0].variables
+        if all(name in each.variables and _in_one_piece(each.variables[name]) for each in opened)
     ]
-    done = [(url, dataset.copy()) for url, dataset in opened]
+    done = [replace(each, variables=dict(each.variables)) for each in opened]
     for name in names:
-        variables = [dataset.variables[name] for _, dataset in done]
+        variables = [each.variables[name] for each in done]
         rows = _rows(math.gcd(*(variable.shape[0] for variable in variables)), variables[0])
-        for (_, dataset), variable in zip(done, variables, strict=True):
+        for each, variable in zip(done, variables, strict=True):
             if rows < variable.shape[0]:
-                dataset[name] = variable.copy(deep=False, data=_cut(variable.data, rows))
+                each.variables[name] = variable.copy(deep=False, data=_cut(variable.data, rows))
     return done
 
 
 def _in_one_piece(variable: xr.Variable) -> bool:
-    if not hasattr(variable.data, "manifest") or not variable.shape or 0 in variable.shape:
+    if not is_virtual(variable) or not variable.shape or 0 in variable.shape:
         return False
     codecs = [type(codec).__name__ for codec in variable.data.metadata.codecs]
     # A file may also hold an array of which nothing was ever written: no piece at all.

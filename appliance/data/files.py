@@ -1,4 +1,4 @@
-"""What NetCDF files say of themselves, and whether they can be joined: without reading a value of the large arrays."""
+"""Whether files can be joined to one dataset, and the dataset: without reading a value of the large arrays."""
 
 from __future__ import annotations
 
@@ -10,87 +10,79 @@ import numpy as np
 import xarray as xr
 
 from appliance.data import DataError
+from appliance.data.described import Described, is_virtual
+from appliance.data.joined_times import decoded, joined_times
+from appliance.data.times import is_time
 
 # What decides how stored numbers become values. Joined arrays have one of each: that of the first file.
 DECODING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "units", "calendar")
-HDF5 = b"\x89HDF\r\n\x1a\n"  # HDF5 File Format Specification 3.0, II.A
-NETCDF3 = (b"CDF\x01", b"CDF\x02")  # classic and 64-bit offset format (NetCDF User's Guide, appendix on file formats)
-CDF5 = b"CDF\x05"
 
 
-def parser_of(url: str, first_bytes: bytes, group: str | None) -> Any:
-    """VirtualiZarr's parser for a file that begins so. Raises ``DataError`` for what is no NetCDF file."""
-    from virtualizarr.parsers import HDFParser, NetCDF3Parser
-
-    if first_bytes.startswith(HDF5):
-        return HDFParser(group=group)
-    if first_bytes.startswith(NETCDF3):
-        if group:
-            raise DataError(f"{url}: a netCDF-3 file has no group {group!r}: leave --group out")
-        return NetCDF3Parser()
-    if first_bytes.startswith(CDF5):
-        raise DataError(f"{url}: is in the CDF-5 format; way out: `nccopy -k netCDF-4 IN OUT`, and upload that")
-    raise DataError(f"{url}: is neither HDF5/netCDF-4 nor netCDF-3; it begins with {first_bytes[:8]!r}")
-
-
-def is_virtual(variable: xr.Variable) -> bool:
-    """Whether a variable's values stay in the file (VirtualiZarr's ManifestArray)."""
-    return hasattr(variable.data, "manifest")
-
-
-def check_joinable(opened: Sequence[tuple[str, xr.Dataset]], dim: str) -> None:
+def check_joinable(opened: Sequence[Described], dim: str) -> None:
     """Refuse files that would decode wrongly, or not at all, as parts of one dataset.
 
     Args:
-        opened: addresses with their virtual datasets, in the order in which they are joined.
+        opened: files in the order in which they are joined.
         dim: the dimension along which they are joined.
 
     Raises:
         DataError: names the file, the variable and the attribute.
     """
-    first_url, first = opened[0]
-    for url, dataset in opened[1:]:
-        missing = set(first.variables) ^ set(dataset.variables)
+    first = opened[0]
+    for each in opened[1:]:
+        missing = set(first.variables) ^ set(each.variables)
         if missing:
-            name = min(missing, key=str)
-            here, there = (url, first_url) if name in dataset.variables else (first_url, url)
+            name = min(missing)
+            here, there = (each, first) if name in each.variables else (first, each)
             raise DataError(
-                f"{there}: has no variable {name!r}, which {here} has: join only files with the same variables"
+                f"{there.url}: has no variable {name!r}, which {here.url} has: join only files with the same "
+                f"variables, or leave it out with --preprocess drop={name} where it is"
             )
-        for name, variable in first.variables.items():
-            _check_variable(str(name), (first_url, variable), (url, dataset.variables[name]), dim)
-    for (url, dataset), (next_url, _) in itertools.pairwise(opened):
-        for name, variable in dataset.variables.items():
+        for name in first.variables:
+            _check_variable(name, first, each, dim)
+    for each, following in itertools.pairwise(opened):
+        for name, variable in each.variables.items():
             if is_virtual(variable) and dim in variable.dims:
                 axis = variable.dims.index(dim)
                 length, chunk = variable.shape[axis], variable.data.chunks[axis]
                 if length % chunk:
                     raise DataError(
-                        f"{url}: variable {name!r}: chunks of {chunk} do not fit its {length} along {dim!r}, and "
-                        f"{next_url} follows: the chunk that they share lies in two files; way out: rewrite the files "
-                        f"with chunks of a divisor of {length}, such as 1"
+                        f"{each.url}: variable {name!r}: chunks of {chunk} do not fit its {length} along {dim!r}, and "
+                        f"{following.url} follows: the chunk that they share lies in two files; way out: rewrite the "
+                        f"files with chunks of a divisor of {length}, such as 1"
                     )
-    _check_order(opened, dim)
 
 
-def _check_variable(name: str, first: tuple[str, xr.Variable], other: tuple[str, xr.Variable], dim: str) -> None:
-    first_url, a = first
-    url, b = other
+def _check_variable(name: str, first: Described, other: Described, dim: str) -> None:
+    a, b = first.variables[name], other.variables[name]
+
+    def refusal(attribute: str, here: Any, there: Any) -> DataError:
+        return DataError(
+            f"{other.url}: variable {name!r}: {attribute} is {_said(here)}, but {_said(there)} in {first.url}: joined, "
+            "one of them would be decoded wrongly; way out: rewrite the file, or make a dataset of its own of it"
+        )
+
     if a.dims != b.dims:
-        raise _refusal(url, name, "dimensions", b.dims, a.dims, first_url)
+        raise refusal("dimensions", b.dims, a.dims)
     for dimension, size_a, size_b in zip(a.dims, a.shape, b.shape, strict=True):
         if dimension != dim and size_a != size_b:
-            raise _refusal(url, name, f"length of dimension {dimension!r}", size_b, size_a, first_url)
-    if not is_virtual(a):
-        if dim not in a.dims and not xr.DataArray(a).equals(xr.DataArray(b)):
-            raise _refusal(url, name, "values", "others", "those", first_url)
-        return
-    if not is_virtual(b):
-        raise _refusal(url, name, "storage", "inline", "chunks", first_url)
+            raise refusal(f"length of dimension {dimension!r}", size_b, size_a)
+    times = dim in a.dims and is_time(name, first.variables) and not is_virtual(a) and not is_virtual(b)
     for attribute in DECODING:
-        of_a, of_b = (variable.encoding.get(attribute, variable.attrs.get(attribute)) for variable in (a, b))
-        if not _same(of_a, of_b):
-            raise _refusal(url, name, attribute, of_b, of_a, first_url)
+        if times and attribute in ("units", "calendar"):
+            continue  # joined_times converts them
+        if not _same(a.attrs.get(attribute), b.attrs.get(attribute)):
+            raise refusal(attribute, b.attrs.get(attribute), a.attrs.get(attribute))
+    if name in first.static and not xr.Variable(a.dims, first.static[name]).equals(
+        xr.Variable(b.dims, other.static[name])
+    ):
+        raise refusal("values", "others", "those")
+    if is_virtual(a) != is_virtual(b) and name not in first.static:
+        raise refusal("storage", *("chunks" if is_virtual(each) else "such that it must be copied" for each in (b, a)))
+    if not is_virtual(a) or not is_virtual(b) or name in first.static:
+        if a.dtype != b.dtype and not times:
+            raise refusal("dtype", b.dtype, a.dtype)
+        return
     storage: list[tuple[str, Callable[[Any], Any]]] = [
         ("dtype", lambda metadata: metadata.data_type),
         ("chunk shape", lambda metadata: metadata.chunk_grid.chunk_shape),
@@ -100,14 +92,7 @@ def _check_variable(name: str, first: tuple[str, xr.Variable], other: tuple[str,
     for attribute, get in storage:
         of_a, of_b = get(a.data.metadata), get(b.data.metadata)
         if not _same(of_a, of_b):
-            raise _refusal(url, name, attribute, of_b, of_a, first_url)
-
-
-def _refusal(url: str, name: str, attribute: str, here: Any, there: Any, first_url: str) -> DataError:
-    return DataError(
-        f"{url}: variable {name!r}: {attribute} is {_said(here)}, but {_said(there)} in {first_url}: joined, one of "
-        "them would be decoded wrongly; way out: rewrite the file, or make a dataset of its own of it"
-    )
+            raise refusal(attribute, of_b, of_a)
 
 
 def _said(value: Any) -> str:
@@ -123,37 +108,84 @@ def _same(a: Any, b: Any) -> bool:
         return bool(np.all(a == b))
 
 
-def _check_order(opened: Sequence[tuple[str, xr.Dataset]], dim: str) -> None:
-    for (url, dataset), (next_url, following) in itertools.pairwise(opened):
-        if dim in dataset.coords and dim in following.coords and dataset.sizes[dim] and following.sizes[dim]:
-            last, first = dataset[dim].values[-1], following[dim].values[0]
-            if not last < first:
+def in_order(opened: Sequence[Described], dim: str, by: str | None = None) -> list[Described]:
+    """In the order of the coordinate ``by`` (that along ``dim`` if None); as given where there is none.
+
+    Raises:
+        DataError: the coordinate of a file runs back and forth, or has gaps in it, or two files overlap.
+    """
+    by = by or dim
+    if not all(by in each.variables and each.sizes[dim] for each in opened):
+        return list(opened)
+    axes = [(each, decoded(each, by)) for each in opened]
+    upward: dict[bool, str] = {}
+    for each, values in axes:
+        if len(values) > 1:
+            forth, back = (bool(np.all(values[1:] > values[:-1])), bool(np.all(values[1:] < values[:-1])))
+            if not forth and not back:
                 raise DataError(
-                    f"{next_url}: its {dim} begins at {first}, not after {last}, where {url} ends: "
-                    f"leave one of the two out, or name another dimension than {dim!r}"
+                    f"{each.url}: variable {by!r}: runs neither forwards nor backwards all along (it begins with "
+                    f"{_few(values)}): name another coordinate to join by with --combine, or rewrite the file"
                 )
+            upward[forth] = each.url
+    if len(upward) > 1:
+        raise DataError(
+            f"{upward[False]}: variable {by!r}: runs backwards, but forwards in {upward[True]}: rewrite one of them"
+        )
+    backwards = False in upward
+    axes.sort(key=lambda axis: axis[1][0], reverse=backwards)
+    for (each, values), (following, next_values) in itertools.pairwise(axes):
+        last, first = values[-1], next_values[0]
+        if not (last > first if backwards else last < first):
+            raise DataError(
+                f"{following.url}: its {by} begins at {first}, not after {last}, where {each.url} ends: leave one of "
+                f"the two out, name another dimension than {dim!r}, or another coordinate to join by with --combine"
+            )
+    return [each for each, _ in axes]
 
 
-def sorted_by(opened: Sequence[tuple[str, xr.Dataset]], dim: str) -> list[tuple[str, xr.Dataset]]:
-    """In the order of the coordinate along ``dim``; as given where it has none."""
-    if all(dim in dataset.coords and dataset.sizes[dim] for _, dataset in opened):
-        return sorted(opened, key=lambda item: item[1][dim].values[0])
-    return list(opened)
+def _few(values: np.ndarray) -> str:
+    return ", ".join(str(value) for value in values[:3])
 
 
-def joined(opened: Sequence[tuple[str, xr.Dataset]], dim: str) -> xr.Dataset:
-    """One virtual dataset of several, after ``check_joinable``."""
+def joined(opened: Sequence[Described], dim: str) -> Described:
+    """One dataset of several files, after ``check_joinable``. Attributes that differ are left out."""
+    first = opened[0]
     if len(opened) == 1:
-        return opened[0][1]
-    dataset: xr.Dataset = xr.concat(
-        [each for _, each in opened],
-        dim=dim,
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="override",
-        combine_attrs="drop_conflicts",
+        return first
+    variables, notes, recounted = {}, {}, set()
+    for name, variable in first.variables.items():
+        parts = [each.variables[name] for each in opened]
+        if dim not in variable.dims:
+            variables[name] = variable
+        elif is_time(name, first.variables) and not is_virtual(variable):
+            variables[name], units = joined_times(name, opened, dim)
+            if units:
+                recounted.add(name)
+                notes[name] = f"is counted in {units!r} for all files, which count from different days"
+        else:
+            variables[name] = xr.Variable.concat(parts, dim=dim, combine_attrs="override")
+        kept = _agreed([part.attrs for part in parts], variables[name].attrs)
+        variables[name] = xr.Variable(variables[name].dims, variables[name].data, kept)
+    attributes = _agreed([each.attributes for each in opened], first.attributes)
+    dropped = {name: set(first.variables[name].attrs) - set(variable.attrs) for name, variable in variables.items()}
+    dropped[""] = set(first.attributes) - set(attributes)
+    notes |= {name: note for each in opened for name, note in each.notes.items()}
+    return Described(
+        first.url,
+        variables,
+        attributes,
+        first.numbers,
+        first.fills,
+        notes=notes,
+        recounted=frozenset(recounted),
+        dropped=dropped,
     )
-    for name, variable in opened[0][1].variables.items():
-        dataset[name].encoding = dict(variable.encoding)
-    return dataset
+
+
+def _agreed(all_attributes: Sequence[dict[str, Any]], first: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in first.items()
+        if key in DECODING or all(key in each and _same(each[key], value) for each in all_attributes)
+    }

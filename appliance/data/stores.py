@@ -6,26 +6,61 @@ the facility's "s3", so reads are placed and counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import secrets
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import fsspec
-import xarray as xr
+from fsspec.implementations.reference import ReferenceFileSystem
 from zarr.storage import FsspecStore
 
-from appliance.data import DataError
+from appliance.data import DataError, quiet
+from appliance.data.described import Described
+from appliance.data.icechunk_arrays import write
+from appliance.data.kerchunk_references import references
 from appliance.data.repositories import client, keys, opened, storage
 from appliance.data.snapshots import SnapshotStore, snapshot_store
 from appliance.placement.model.s3_address import S3Address
 
 BRANCH = "main"
+UNCHECKED = "unchecked"  # the branch that a new dataset is on until it has been compared with its files
+EMPTY = "1CECHNKREP0F1RSTCMT0"  # the first snapshot of every repository
 REFERENCES = ".json"  # how the name of kerchunk's references ends
 
 
-def write_icechunk(dataset: xr.Dataset, target: str, buckets: Sequence[str]) -> str:
-    """Write a virtual dataset as a new Icechunk repository, whose chunks lie in files of ``buckets``.
+Check = Callable[[Any], None]  # of a store that a researcher would open; raises where it is not right
 
-    Raises ``DataError`` if there is a repository, and leaves it as it is. Returns the repository's address.
+
+def publish_references(described: Described, target: str, check: Check) -> str:
+    """Write a description as kerchunk's references, which are not there under their name before they were checked.
+
+    Raises ``DataError`` where they cannot be written; whatever ``check`` raises leaves nothing behind.
+    """
+    files = fsspec.filesystem("s3")
+    content = json.dumps(references(described), separators=(",", ":")).encode()
+    folder, _, name = target.rpartition("/")
+    unchecked = f"{folder}/.unchecked-{secrets.token_hex(8)}-{name}"
+    files.pipe_file(unchecked, content)
+    try:
+        check(_references(unchecked))
+    finally:
+        files.rm_file(unchecked)
+        ReferenceFileSystem.clear_instance_cache()
+    if files.exists(target):
+        raise DataError(f"{target}: was made by another process meanwhile: name another place")
+    files.pipe_file(target, content)
+    ReferenceFileSystem.clear_instance_cache()  # as the one of a deleted namesake that this process may have opened
+    return target
+
+
+def publish_icechunk(described: Described, target: str, buckets: Sequence[str], check: Check) -> str:
+    """Write a description as a new Icechunk repository, whose chunks lie in files of ``buckets``.
+
+    It is committed to a branch of its own, checked there, and only then becomes ``main``.
+
+    Raises ``DataError`` if there is a repository, and leaves it as it is. Whatever ``check`` raises leaves nothing
+    behind. Returns the repository's address.
     """
     import icechunk
 
@@ -45,10 +80,28 @@ def write_icechunk(dataset: xr.Dataset, target: str, buckets: Sequence[str]) -> 
         raise DataError(
             f"{target}: is no place for an Icechunk repository, as there are other objects below it"
         ) from error
-    session = repository.writable_session(BRANCH)
-    dataset.vz.to_icechunk(session.store)
-    session.commit("virtual dataset of files in place")
+    try:
+        repository.create_branch(UNCHECKED, repository.lookup_branch(BRANCH))
+        session = repository.writable_session(UNCHECKED)
+        write(described, session.store)
+        snapshot = session.commit("virtual dataset of files in place")
+        check(SnapshotStore(target, snapshot))
+        repository.reset_branch(BRANCH, snapshot)
+        repository.delete_branch(UNCHECKED)
+    except BaseException as error:  # an interrupt too
+        fsspec.filesystem("s3").invalidate_cache()
+        fsspec.filesystem("s3").rm(target, recursive=True)
+        if isinstance(error, icechunk.IcechunkError):
+            raise DataError(
+                f"{target}: Icechunk cannot keep it: {_first_line(error)}; way out: --format kerchunk"
+            ) from error
+        raise
     return target
+
+
+def _first_line(error: Exception) -> str:
+    """What Icechunk's errors say, without its own calls."""
+    return " ".join(line.strip("|->` x") for line in str(error).splitlines() if "icechunk" not in line)[:200]
 
 
 def virtual_store(url: str) -> Any:
@@ -68,9 +121,14 @@ def _references(url: str) -> FsspecStore:
     S3Address.parse(url)
     if not fsspec.filesystem("s3").exists(url):
         raise DataError(f"{url}: there are no references; `appliance data virtualize` makes them")
+    quiet.codecs()
     files = fsspec.filesystem("reference", fo=url, remote_options={"asynchronous": True}, asynchronous=True)
     return FsspecStore(files, read_only=True)
 
 
 def _icechunk(url: str) -> SnapshotStore:
-    return snapshot_store(url, opened(url).lookup_branch(BRANCH))
+    quiet.codecs()
+    snapshot = opened(url).lookup_branch(BRANCH)
+    if snapshot == EMPTY:
+        raise DataError(f"{url}: is being made, or was given up half-way: nothing is in it that has been checked")
+    return snapshot_store(url, snapshot)

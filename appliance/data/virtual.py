@@ -6,23 +6,28 @@ many. Opening it is plain xarray, and each chunk is placed and read as a Zarr ch
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import fsspec
 import xarray as xr
-from fsspec.implementations.reference import ReferenceFileSystem
 
-from appliance.compute.reading import objects
-from appliance.data import DataError
+from appliance.data import DataError, quiet
+from appliance.data.compared import Check, Part
 from appliance.data.contiguous import cut
-from appliance.data.files import check_joinable, joined, parser_of, sorted_by
+from appliance.data.described import Described, describe, dimension_of
+from appliance.data.files import check_joinable, in_order, joined
+from appliance.data.preprocess import Preprocess
 from appliance.data.repositories import named
-from appliance.data.stores import REFERENCES, write_icechunk
+from appliance.data.sources import Source
+from appliance.data.stores import REFERENCES, publish_icechunk, publish_references
 from appliance.placement.model.s3_address import S3Address
 
 FORMATS = ("kerchunk", "icechunk")
+CHECKS = ("sample", "all")
 
 
 def virtualize(
@@ -30,29 +35,43 @@ def virtualize(
     target: str,
     *,
     dim: str = "time",
+    combine: str | None = None,
     format: str = "kerchunk",
     group: str | None = None,
-    progress: Callable[[str], None] = lambda _url: None,
+    drop: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
+    check: str = "sample",
+    progress: Callable[[str, str], None] = lambda _step, _url: None,
+    tell: Callable[[str], None] = lambda _text: None,
 ) -> str:
-    """Describe NetCDF files on S3 as one dataset.
+    """Describe NetCDF files on S3 as one dataset, and compare it with the files before it can be seen.
 
     Args:
         sources: addresses of files, with wildcards if wished (``s3://bucket/prefix/*.nc``).
         target: where the description goes; for kerchunk a name that ends in ``.json`` (added where it does not).
         dim: the dimension along which several files are joined, in the order of its coordinate.
+        combine: another coordinate by whose values they are put in order, along its dimension instead of ``dim``.
         format: "kerchunk" or "icechunk".
         group: the HDF5 group whose variables are wanted; the root's if None.
-        progress: called with each file's address as it has been looked at.
+        drop: variables that are left out.
+        rename: new names of variables and dimensions by the old ones.
+        check: "sample" compares all small arrays and of each large one the first chunk, the last and some at random;
+            "all" compares everything, and so reads everything twice.
+        progress: called with "look" or "check", and a file's address, as that is done.
+        tell: called with what the user should know: what is another type than in the file, and what was compared.
 
     Returns:
         the address of the dataset, which ``xr.open_zarr(virtual_store(address))`` opens.
 
     Raises:
-        DataError: no such files, no NetCDF, or files that would decode wrongly when joined; nothing was written.
+        DataError: no such files, no NetCDF, files that would decode wrongly when joined, or a dataset that differs from
+            its files; nothing was published.
         OSError: S3 cannot be reached, or refuses.
     """
-    if format not in FORMATS:
-        raise DataError(f"format {format!r} is unknown: choose one of {', '.join(FORMATS)}")
+    for value, name, known in ((format, "format", FORMATS), (check, "check", CHECKS)):
+        if value not in known:
+            raise DataError(f"{name} {value!r} is unknown: choose one of {', '.join(known)}")
+    quiet.codecs()
     named(target)
     if format == "kerchunk":
         target = target if target.endswith(REFERENCES) else f"{target.rstrip('/')}{REFERENCES}"
@@ -61,25 +80,73 @@ def virtualize(
             # read by the old and some by the new.
             raise DataError(f"{target}: is there already: name another place, or delete it and open it in new clusters")
     urls = expand([sources] if isinstance(sources, str) else sources)
-    opened = cut(open_all(urls, dim, group, progress))
-    if len(opened) > 1:
-        opened = sorted_by(opened, dim)
-        check_joinable(opened, dim)
-    dataset = joined(opened, dim)
-    if format == "icechunk":
-        return write_icechunk(dataset, target, sorted(buckets_of(urls)))
-    references = dataset.vz.to_kerchunk(format="dict")
-    references["refs"][".zmetadata"] = consolidated(references["refs"])
-    fsspec.filesystem("s3").pipe_file(target, json.dumps(references, separators=(",", ":")).encode())
-    ReferenceFileSystem.clear_instance_cache()  # as the one of a deleted namesake that this process may have opened
-    return target
+    preprocess = Preprocess(tuple(drop), dict(rename or {}))
+    with tempfile.TemporaryDirectory(prefix="appliance-virtualize-") as folder:
+        files = _Files(urls, group, preprocess, Path(folder))
+        described, parts = files.described(dim, combine, progress)
+        for name, note in described.notes.items():
+            tell(f"{name}: {note}")
+
+        def compare(store: Any) -> None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    made = xr.open_zarr(store, consolidated=None if format == "kerchunk" else False, chunks=None)
+                except Exception as error:
+                    raise DataError(f"{urls[0]}: cannot be opened in place: {error}; nothing was published") from error
+            done = Check(made, described, preprocess, check == "all", seed=len(urls))
+            for number, (url, part) in enumerate(parts):
+                done.file(files.source(url), part, number == 0)
+                progress("check", url)
+            for name, note in done.notes.items():
+                tell(f"{name}: {note}")
+            tell(f"compared {done.values:,} values of {len(described.variables)} variables with {len(urls)} files")
+
+        if format == "icechunk":
+            return publish_icechunk(described, target, sorted(buckets_of(urls)), compare)
+        return publish_references(described, target, compare)
 
 
-def consolidated(references: dict[str, Any]) -> str:
-    """Zarr's consolidated metadata (version 2) of references, so that opening them takes one look."""
-    kinds = (".zgroup", ".zattrs", ".zarray")
-    metadata = {key: json.loads(text) for key, text in references.items() if key.rpartition("/")[2] in kinds}
-    return json.dumps({"zarr_consolidated_format": 1, "metadata": metadata})
+class _Files:
+    """The files, each with a folder for its partial copy."""
+
+    def __init__(self, urls: Sequence[str], group: str | None, preprocess: Preprocess, folder: Path):
+        self._urls, self._group, self._preprocess, self._folder = urls, group, preprocess, folder
+        self._sources: dict[str, Source] = {}
+
+    def source(self, url: str) -> Source:
+        """The file; looked at once."""
+        if url not in self._sources:
+            folder = self._folder / str(len(self._sources))
+            folder.mkdir()
+            self._sources[url] = Source(url, self._group, folder)
+        return self._sources[url]
+
+    def described(
+        self, dim: str, combine: str | None, progress: Callable[[str, str], None]
+    ) -> tuple[Described, list[tuple[str, Part]]]:
+        """All files as one dataset, and which part of it each is."""
+        several = len(self._urls) > 1
+        if combine is not None:
+            dim = dimension_of(self.source(self._urls[0]), self._preprocess, combine)
+        each: list[Described] = []
+        for url in self._urls:
+            each.append(describe(self.source(url), self._preprocess, dim if several else None))
+            progress("look", url)
+        each = cut(each)
+        if not several:
+            return each[0], [(each[0].url, Part())]
+        lengths = {one.url: one.sizes[dim] for one in each}
+        empty = next((url for url, length in lengths.items() if not length), None)
+        if empty:
+            raise DataError(f"{empty}: its dimension {dim!r} has the length 0: leave the file out")
+        each = in_order(each, dim, combine)
+        check_joinable(each, dim)
+        parts, start = [], 0
+        for one in each:
+            parts.append((one.url, Part(dim, start, lengths[one.url])))
+            start += lengths[one.url]
+        return joined(each, dim), parts
 
 
 def expand(patterns: Sequence[str]) -> list[str]:
@@ -102,32 +169,3 @@ def expand(patterns: Sequence[str]) -> list[str]:
 def buckets_of(urls: Sequence[str]) -> set[str]:
     """Return the buckets of addresses."""
     return {S3Address.parse(url).bucket for url in urls}
-
-
-def open_all(
-    urls: Sequence[str], dim: str, group: str | None, progress: Callable[[str], None]
-) -> list[tuple[str, xr.Dataset]]:
-    """The files as virtual datasets: coordinates along ``dim`` and all that lacks it are read, the rest stays there."""
-    from obspec_utils.registry import ObjectStoreRegistry
-    from virtualizarr import open_virtual_dataset
-
-    access = objects.own_access()
-    registry = ObjectStoreRegistry(
-        {str(S3Address(bucket)): objects.store(bucket, access) for bucket in buckets_of(urls)}
-    )
-    files = fsspec.filesystem("s3")
-    several, loadable = len(urls) > 1, None
-    opened: list[tuple[str, xr.Dataset]] = []
-    for url in urls:
-        parser = parser_of(url, files.cat_file(url, start=0, end=8), group)
-        dataset = open_virtual_dataset(url, registry, parser, loadable_variables=loadable)
-        if several and loadable is None:
-            if dim not in dataset.dims:
-                has = ", ".join(str(name) for name in dataset.dims)
-                raise DataError(f"{url}: has no dimension {dim!r} to join along; it has: {has}; name one with --dim")
-            # What is the same in all files has to be read to be compared; it is kept once, in the description.
-            loadable = [str(name) for name, v in dataset.variables.items() if dim not in v.dims or name in dataset.dims]
-            dataset = open_virtual_dataset(url, registry, parser, loadable_variables=loadable)
-        opened.append((url, dataset))
-        progress(url)
-    return opened

@@ -1,0 +1,323 @@
+"""What a researcher reads of a virtual dataset, compared with the files as xarray opens them.
+
+Compared are names, dimensions, attributes, encodings and values: of arrays in files those of the first and the last
+chunk, of one that was never written, of some at random and of all small arrays; or of all chunks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from appliance.data import DataError
+from appliance.data.described import TEXT, Described, is_virtual
+from appliance.data.preprocess import Preprocess
+from appliance.data.sources import Source
+from appliance.data.stored import grid_of
+
+SMALL_BYTES = 2**20  # arrays up to this are compared whole
+BATCH_BYTES = 256 * 2**20  # of chunks in the copy of a file at a time
+RANDOM = 3  # chunks of an array, beside its ends
+ENCODINGS = ("dtype", "_FillValue", "missing_value", "scale_factor", "add_offset", "units", "calendar", "_Unsigned",
+             "coordinates", "grid_mapping", "bounds")  # fmt: skip
+
+Index = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which files a part of the dataset comes from.
+
+    Attributes:
+        dim: the dimension along which files were joined; "" for one file.
+        start: where the file's part begins along it.
+        length: how long it is.
+    """
+
+    dim: str = ""
+    start: int = 0
+    length: int = 0
+
+    def of(self, variable: xr.Variable | xr.DataArray) -> dict[Any, slice]:
+        """The selection of the file's part in the dataset's variable."""
+        return {self.dim: slice(self.start, self.start + self.length)} if self.dim in variable.dims else {}
+
+
+@dataclass
+class Check:
+    """Compares one dataset with one of its files after the other.
+
+    Attributes:
+        made: the dataset, opened as a researcher opens it.
+        described: what was written of it.
+        preprocess: what was dropped and renamed.
+        everything: whether all chunks are compared.
+        seed: of the random choice.
+        values: how many values have been compared.
+        notes: what the user should know, by variable.
+    """
+
+    made: xr.Dataset
+    described: Described
+    preprocess: Preprocess
+    everything: bool = False
+    seed: int = 0
+    values: int = 0
+
+    def __post_init__(self) -> None:
+        self.notes: dict[str, str] = {}
+        self._random = random.Random(self.seed)  # noqa: S311  # a sample, no secret
+
+    def file(self, source: Source, part: Part, first: bool, progress: Callable[[int], None] = lambda _n: None) -> None:
+        """Compare one file. Raises ``DataError`` with file, variable and difference."""
+        chosen = list(self._chosen(part))
+        for number, batch in enumerate(self._batches(chosen)):
+            source.copy.fetch(each for _, _, ranges in batch for each in ranges)
+            with self._opened(source) as truth:
+                if number == 0:
+                    self._compare_frame(source.url, truth, part, first)
+                for name, region, _ in batch:
+                    self._compare_values(source.url, name, truth, region, part)
+                    progress(1)
+            source.copy.forget()
+        source.copy.check_unchanged()
+
+    def _opened(self, source: Source) -> Any:
+        if self.preprocess == Preprocess():
+            return source.opened()
+        return _Preprocessed(source, self.preprocess)
+
+    # What is compared
+
+    def _chosen(self, part: Part) -> Iterator[tuple[str, dict[Any, slice], list[tuple[int, int]]]]:
+        """Name, region of the dataset and ranges of the file, in turn: the copied ones first."""
+        for name, variable in self.described.variables.items():
+            if not is_virtual(variable):
+                yield name, part.of(variable), []
+        for name, variable in self.described.variables.items():
+            if is_virtual(variable):
+                for index in self._indices(variable, part):
+                    entry = variable.data.manifest.get_entry(index)
+                    ranges = [(entry["offset"], entry["offset"] + entry["length"])] if entry else []
+                    yield name, _region(variable, index), ranges
+
+    def _indices(self, variable: xr.Variable, part: Part) -> list[Index]:
+        """The chunks of a file that are compared."""
+        grid = grid_of(variable.shape, variable.data.chunks)
+        axes = [range(count) for count in grid]
+        if part.dim in variable.dims:
+            axis = variable.dims.index(part.dim)
+            chunk = variable.data.chunks[axis]
+            axes[axis] = range(part.start // chunk, -(-(part.start + part.length) // chunk))
+        elif part.start:
+            return []  # one without the dimension is the first file's
+        count = math.prod(len(axis) for axis in axes)
+        if self.everything or variable.nbytes <= SMALL_BYTES or count <= RANDOM + 3:
+            return list(itertools.product(*axes))
+        chosen = {tuple(axis[0] for axis in axes), tuple(axis[-1] for axis in axes)}
+        chosen |= {tuple(self._random.choice(axis) for axis in axes) for _ in range(RANDOM)}
+        paths = variable.data.manifest._paths[tuple(slice(axis[0], axis[-1] + 1) for axis in axes)]
+        never = np.argwhere(paths == "")
+        if len(never):
+            index = never[self._random.randrange(len(never))]
+            chosen.add(tuple(int(at) + axis[0] for at, axis in zip(index, axes, strict=True)))
+        return sorted(chosen)
+
+    @staticmethod
+    def _batches(chosen: Sequence[Any]) -> Iterator[list[Any]]:
+        batch: list[Any] = []
+        nbytes = 0
+        for each in chosen:
+            batch.append(each)
+            nbytes += sum(end - start for start, end in each[2])
+            if nbytes >= BATCH_BYTES:
+                yield batch
+                batch, nbytes = [], 0
+        yield batch
+
+    # How it is compared
+
+    def _compare_frame(self, url: str, truth: xr.Dataset, part: Part, first: bool) -> None:
+        made = self.made
+        for what, here, there in (
+            ("variables", set(map(str, made.variables)), set(map(str, truth.variables))),
+            ("coordinates", set(map(str, made.coords)), set(map(str, truth.coords))),
+        ):
+            if here != there:
+                names = ", ".join(sorted(here ^ there))
+                raise _difference(url, f"its {what}", f"differ by {names}")
+        dropped = self.described.dropped
+        _compare_attributes(url, "the dataset", made.attrs, truth.attrs, dropped.get("", set()) if first else None)
+        for name in truth.variables:
+            a, b = made[name].variable, truth[name].variable
+            who = f"variable {name!r}"
+            sizes = {**a.sizes, part.dim: part.length} if part.dim in a.dims else dict(a.sizes)
+            if a.dims != b.dims or sizes != dict(b.sizes):
+                raise _difference(url, who, f"has the dimensions {sizes}, but {dict(b.sizes)} in the file")
+            _compare_attributes(url, who, a.attrs, b.attrs, dropped.get(str(name), set()) if first else None)
+            self._compare_dtype(url, str(name), a, b)
+            if first and name not in self.described.recounted:
+                _compare_encodings(url, who, a, b)
+
+    def _compare_dtype(self, url: str, name: str, a: xr.Variable, b: xr.Variable) -> None:
+        kinds = tuple(v.dtype.newbyteorder("=") if v.dtype.kind in "iuf" else v.dtype for v in (a, b))
+        if kinds[0] == kinds[1] or all(v.dtype.kind in TEXT for v in (a, b)):
+            return
+        if _widened(a, b):
+            self.notes[name] = (
+                "is float64 here and float32 in the file: its scale_factor or add_offset is a float32, which Zarr's "
+                "attributes do not know"
+            )
+            return
+        raise _difference(url, f"variable {name!r}", f"is {a.dtype}, but {b.dtype} in the file")
+
+    def _compare_values(self, url: str, name: str, truth: xr.Dataset, region: dict[Any, slice], part: Part) -> None:
+        made = self.made[name].variable[_indexer(self.made[name].variable, region)]
+        there = {
+            dim: slice(each.start - part.start, each.stop - part.start) if dim == part.dim else each
+            for dim, each in region.items()
+        }
+        who = f"variable {name!r}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                expected = np.asarray(truth[name].variable[_indexer(truth[name].variable, there)].values)
+            except Exception as error:
+                raise DataError(f"{url}: {who}: xarray cannot read it: {error}") from error
+            try:
+                found = np.asarray(made.values)
+            except Exception as error:  # of codecs, of Zarr, of S3
+                raise _difference(url, who, f"cannot be read in place: {error}") from error
+        self.values += found.size
+        if found.shape != expected.shape:
+            raise _difference(url, who, f"has the shape {found.shape}, but {expected.shape} in the file")
+        same = _same_values(found, expected, _widened(self.made[name].variable, truth[name].variable))
+        if not same.all():
+            at = tuple(int(i) for i in np.argwhere(~same)[0]) if same.ndim else ()
+            here = tuple(i + (there[d].start or 0) if d in there else i for i, d in zip(at, made.dims, strict=True))
+            raise _difference(url, who, f"at {here} is {found[at]!s}, but {expected[at]!s} in the file")
+
+
+class _Preprocessed:
+    """The file, with variables dropped and renamed before it is decoded."""
+
+    def __init__(self, source: Source, preprocess: Preprocess):
+        self._source, self._preprocess = source, preprocess
+        self._raw = source.raw()
+
+    def __enter__(self) -> xr.Dataset:
+        raw, attributes = self._raw.__enter__()
+        variables, attributes = self._preprocess.applied(self._source.url, raw, attributes)
+        with self._source.named("xarray cannot decode it"):
+            return xr.decode_cf(xr.Dataset(variables, attrs=attributes))
+
+    def __exit__(self, *error: Any) -> None:
+        self._raw.__exit__(*error)
+
+
+def _difference(url: str, who: str, what: str) -> DataError:
+    return DataError(
+        f"{url}: {who}: {what}: nothing was published; way out: try the other --format, leave the variable out with "
+        "--preprocess drop=NAME, or convert the file to Zarr"
+    )
+
+
+def _region(variable: xr.Variable, index: Index) -> dict[Any, slice]:
+    return {
+        dim: slice(at * chunk, min((at + 1) * chunk, size))
+        for dim, at, chunk, size in zip(variable.dims, index, variable.data.chunks, variable.shape, strict=True)
+    }
+
+
+def _indexer(variable: xr.Variable, region: Mapping[Any, slice]) -> tuple[slice, ...]:
+    return tuple(region.get(dim, slice(None)) for dim in variable.dims)
+
+
+def _widened(a: xr.Variable, b: xr.Variable) -> bool:
+    """Whether ``a`` is float64 for no other reason than that a scale of ``b`` is a float32."""
+    scales = [b.encoding.get(key) for key in ("scale_factor", "add_offset")]
+    return (
+        (a.dtype.newbyteorder("="), b.dtype.newbyteorder("=")) == (np.dtype("f8"), np.dtype("f4"))
+        and any(getattr(scale, "dtype", None) == np.float32 for scale in scales)
+    )  # fmt: skip
+
+
+def _compare_attributes(
+    url: str, who: str, made: Mapping[Any, Any], truth: Mapping[Any, Any], dropped: set[str] | None
+) -> None:
+    """Compare all attributes but ``dropped`` with those of a first file; None for one that is joined to it."""
+    names = set(made) if dropped is None else set(made) | set(truth) - dropped
+    for name in sorted(names, key=str):
+        if name not in truth or name not in made or not same_attribute(made[name], truth[name]):
+            here, there = (repr(each.get(name, "missing")) for each in (made, truth))
+            raise _difference(url, who, f"attribute {name!r} is {here}, but {there} in the file")
+
+
+def same_attribute(made: Any, truth: Any) -> bool:
+    """Whether a value is the same, though JSON has but one kind of float and of integer."""
+    a, b = np.asarray(made), np.asarray(truth)
+    if a.size == b.size == 0:
+        return True
+    if (a.dtype.kind in TEXT) != (b.dtype.kind in TEXT) or (a.dtype.kind in "iu") != (b.dtype.kind in "iu"):
+        return False
+    if a.dtype.kind in TEXT:
+        return bool(a.shape == b.shape and all(x == y for x, y in zip(a.flat, b.flat, strict=True)))
+    return bool(np.array_equal(a.reshape(-1), b.reshape(-1), equal_nan=True))
+
+
+def _compare_encodings(url: str, who: str, a: xr.Variable, b: xr.Variable) -> None:
+    for key in ENCODINGS:
+        here, there = a.encoding.get(key), b.encoding.get(key)
+        if key == "dtype":
+            same = here is None or there is None or _same_stored(here, there)
+        elif here is None or there is None:
+            # NaN says nothing: of floats it is missing anyhow, and no integer is.
+            said = there if here is None else here
+            same = here is there or (key in ("missing_value", "_FillValue") and bool(np.all(_nan(said))))
+        else:
+            same = same_attribute(here, there) or (_number(here) and _number(there) and bool(np.all(here == there)))
+        if not same:
+            raise _difference(url, who, f"encoding {key!r} is {here!r}, but {there!r} in the file")
+
+
+def _same_stored(a: Any, b: Any) -> bool:
+    if b is str:  # the netCDF library's strings
+        b = np.dtype("O")
+    a, b = np.dtype(a), np.dtype(b)
+    return a.newbyteorder("=") == b.newbyteorder("=") if a.kind in "iuf" else a.kind in TEXT and b.kind in TEXT
+
+
+def _number(value: Any) -> bool:
+    return np.asarray(value).dtype.kind in "iuf"
+
+
+def _nan(value: Any) -> Any:
+    return np.isnan(value) if _number(value) else False
+
+
+def _same_values(found: np.ndarray, expected: np.ndarray, widened: bool) -> np.ndarray:
+    if found.dtype.kind in "OT" or expected.dtype.kind in "OT":
+        pairs = zip(found.reshape(-1), expected.reshape(-1), strict=True)
+        return np.array([_text(a) == _text(b) or (a != a and b != b) for a, b in pairs], bool).reshape(found.shape)
+    if found.dtype.kind in "mM":
+        return np.asarray((found == expected) | (np.isnat(found) & np.isnat(expected)))
+    with np.errstate(all="ignore"):
+        same = found == expected
+        if found.dtype.kind == "f":
+            same = same | (np.isnan(found) & np.isnan(expected))
+            if widened:  # computed in float32 there: a rounding of the product, and one of the sum
+                near = 4 * np.finfo("f4").eps * np.maximum(np.abs(found), np.nanmax(np.abs(expected), initial=0))
+                same = same | (np.abs(found - expected) <= near)
+    return np.asarray(same)
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, str) else value

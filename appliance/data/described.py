@@ -1,0 +1,221 @@
+"""What goes into a description: each variable of a file as it is stored, its values left in the file or copied.
+
+Names, dimensions and attributes are those that xarray finds. VirtualiZarr's arrays of references hold what stays in the
+files; its own reading of attributes, fill values and scalars is not used (see tests/unit/data/test_upstream.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from appliance.data import DataError
+from appliance.data.preprocess import Preprocess
+from appliance.data.sources import Source
+from appliance.data.stored import Numbers, Stored
+from appliance.data.times import is_time
+
+SMALL_BYTES = 2**20  # up to which arrays along one dimension, and such as cannot stay in the file, are copied
+COPIED_BYTES = 64 * 2**20  # of an array that has to be copied, at most
+TEXT = "OSUT"  # NumPy's kinds of characters and strings
+
+
+@dataclass
+class Described:
+    """A file, or several joined ones.
+
+    Attributes:
+        url: of the (first) file.
+        variables: as they are stored, undecoded; each holds NumPy's values or VirtualiZarr's references.
+        attributes: of the dataset.
+        numbers: how the chunks of those with references are decoded.
+        fills: what their chunks that were never written hold.
+        static: values of those without the dimension along which files are joined, to compare them.
+        notes: what the user should know of a variable.
+        recounted: times that are counted from another day than in the files.
+        dropped: attributes that differ between the files, by variable; "" is the dataset.
+    """
+
+    url: str
+    variables: dict[str, xr.Variable]
+    attributes: dict[str, Any]
+    numbers: dict[str, Numbers] = field(default_factory=dict)
+    fills: dict[str, Any] = field(default_factory=dict)
+    static: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    recounted: frozenset[str] = frozenset()
+    dropped: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The length of each dimension."""
+        return {str(dim): size for variable in self.variables.values() for dim, size in variable.sizes.items()}
+
+
+def is_virtual(variable: xr.Variable) -> bool:
+    """Whether a variable's values stay in the file (VirtualiZarr's ManifestArray)."""
+    return hasattr(variable.data, "manifest")
+
+
+def dimension_of(source: Source, preprocess: Preprocess, combine: str) -> str:
+    """The dimension of a coordinate by which files are joined. Raises ``DataError`` where it has not exactly one."""
+    _fetch_small(source)
+    with source.raw() as (raw, _):
+        variables, _ = preprocess.applied(source.url, raw, {})
+    if combine not in variables:
+        raise DataError(f"{source.url}: has no variable {combine!r} to join by; it has: {', '.join(sorted(variables))}")
+    dims = variables[combine].dims
+    if len(dims) != 1:
+        raise DataError(
+            f"{source.url}: variable {combine!r} has the dimensions {dims}: what files are joined by has one"
+        )
+    return str(dims[0])
+
+
+def describe(source: Source, preprocess: Preprocess, dim: str | None) -> Described:
+    """Look at a file.
+
+    Args:
+        source: the file.
+        preprocess: what is dropped and renamed.
+        dim: the dimension along which it will be joined with others; None if it stays alone.
+
+    Raises:
+        DataError: it cannot be described, for the reason said.
+    """
+    _fetch_small(source)
+    with source.raw() as (raw, attributes):
+        preprocess.check_names(source.url, raw)
+        variables, attributes = preprocess.applied(source.url, raw, attributes)
+        stored = {
+            new: source.layout.arrays[old].padded(variables[new].shape)
+            for old, new in ((old, preprocess.renamed(old)) for old in raw if old not in preprocess.drop)
+            if old in source.layout.arrays
+        }
+        if dim is not None and not any(dim in v.dims for v in variables.values()):
+            has = ", ".join(sorted({str(d) for v in variables.values() for d in v.dims}))
+            raise DataError(f"{source.url}: has no dimension {dim!r} to join along; it has: {has}; name one with --dim")
+        copied = [
+            name
+            for name, v in variables.items()
+            if _is_copied(name, variables, stored.get(name)) or (dim is not None and dim not in v.dims)
+        ]
+        for name in copied:
+            _check_copiable(source.url, name, variables[name], stored.get(name))
+        source.copy.fetch(r for name in copied if name in stored for r in stored[name].ranges())
+    # Opened anew, since the library remembers what it found in holes.
+    made = Described(source.url, {}, attributes)
+    with source.raw() as (raw, _):
+        variables, _ = preprocess.applied(source.url, raw, {})
+        for name in variables:
+            stays = not _is_copied(name, variables, stored.get(name))
+            _add(made, source, name, variables[name], stored.get(name), (name in copied, stays), dim)
+    source.copy.keep()
+    return made
+
+
+def _fetch_small(source: Source) -> None:
+    """All that is not a large array, so that the library finds its way."""
+    large = [stored for stored in source.layout.arrays.values() if _is_large(stored)]
+    source.copy.fetch_all_but([each for stored in large for each in stored.ranges()])
+
+
+def _is_large(stored: Stored) -> bool:
+    nbytes = int(stored.lengths.sum())
+    return nbytes > SMALL_BYTES or (len(stored.shape) > 1 and not stored.obstacle)
+
+
+def _is_copied(name: str, variables: Mapping[str, xr.Variable], stored: Stored | None) -> bool:
+    """Whether values are copied into the description, because Zarr or xarray want it so, or it is small."""
+    variable = variables[name]
+    return (
+        stored is None
+        or bool(stored.obstacle)
+        or not variable.shape
+        or variable.size == 0
+        or variable.dtype.kind in TEXT
+        or name in variable.dims
+        or (variable.ndim == 1 and variable.nbytes <= SMALL_BYTES)
+        or is_time(name, variables)  # xarray looks into them when it opens them, and files may count from other days
+    )
+
+
+def _check_copiable(url: str, name: str, variable: xr.Variable, stored: Stored | None) -> None:
+    way_out = f"way out: rewrite the file, or leave the variable out with --preprocess drop={name}"
+    if variable.dtype.kind not in TEXT + "iuf":
+        raise DataError(
+            f"{url}: variable {name!r}: is of a structured, nested or opaque type, which Zarr does not have; {way_out}"
+        )
+    reason = stored.obstacle if stored else "h5py does not find it in the file"
+    most = SMALL_BYTES if reason and variable.dtype.kind not in TEXT else COPIED_BYTES
+    if variable.nbytes > most:
+        raise DataError(
+            f"{url}: variable {name!r}: {reason or 'its values have to be copied'}, and its {variable.nbytes:,} bytes "
+            f"are too many to be copied into the description; {way_out}"
+        )
+
+
+def _add(
+    made: Described,
+    source: Source,
+    name: str,
+    variable: xr.Variable,
+    stored: Stored | None,
+    kept: tuple[bool, bool],
+    dim: str | None,
+) -> None:
+    values = None
+    copied, can_stay = kept
+    attributes = {str(key): _plain(value) for key, value in variable.attrs.items()}
+    if copied:
+        with source.named(f"variable {name!r} cannot be read"):
+            values = np.asarray(variable.values)
+        if values.dtype.kind == "O" and not all(isinstance(value, str) for value in values.flat):
+            raise DataError(
+                f"{source.url}: variable {name!r}: its values are of unlike lengths, which Zarr does not have; "
+                f"way out: rewrite the file, or leave the variable out with --preprocess drop={name}"
+            )
+    enum = (np.dtype(variable.encoding.get("dtype", "f8")).metadata or {}).get("enum")
+    if enum:
+        names = ", ".join(f"{value} = {key}" for key, value in list(enum.items())[:8])
+        made.notes[name] = f"its numbers stay; the names of the enumeration ({names}) do not, as Zarr has none"
+    static = dim is not None and dim not in variable.dims
+    if values is not None and static:
+        made.static[name] = values
+    if values is None or (static and can_stay and values.nbytes > SMALL_BYTES):
+        assert stored is not None and stored.numbers is not None  # noqa: S101, PT018  # by _is_copied
+        made.numbers[name], made.fills[name] = stored.numbers, stored.fill
+        made.variables[name] = xr.Variable(variable.dims, references(source.url, stored, variable.dims), attributes)
+    else:
+        made.variables[name] = xr.Variable(variable.dims, values, attributes)
+
+
+def _plain(value: Any) -> Any:
+    """An attribute's value; arrays of one number as that number, as the netCDF library hands them out."""
+    return value.item() if isinstance(value, np.ndarray) and value.shape == (1,) and value.dtype.kind == "O" else value
+
+
+def references(url: str, stored: Stored, dims: Sequence[Any]) -> Any:
+    """VirtualiZarr's array of where the chunks lie."""
+    from virtualizarr.codecs import zarr_codec_config_to_v3
+    from virtualizarr.manifests import ChunkManifest, ManifestArray
+    from virtualizarr.manifests.utils import create_v3_array_metadata
+
+    assert stored.numbers is not None  # noqa: S101
+    metadata = create_v3_array_metadata(
+        shape=stored.shape,
+        data_type=stored.numbers.dtype,
+        chunk_shape=stored.chunks,
+        fill_value=np.array(stored.fill).astype(stored.numbers.dtype)[()],
+        codecs=[zarr_codec_config_to_v3(dict(codec)) for codec in stored.numbers.codecs],
+        dimension_names=[str(dim) for dim in dims],
+    )
+    paths = np.where(stored.lengths > 0, url, "").astype(np.dtypes.StringDType())
+    manifest = ChunkManifest.from_arrays(
+        paths=paths, offsets=stored.offsets, lengths=stored.lengths, validate_paths=False
+    )
+    return ManifestArray(metadata=metadata, chunkmanifest=manifest)
