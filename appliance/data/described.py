@@ -19,8 +19,9 @@ from appliance.data.sources import Source
 from appliance.data.stored import Numbers, Stored
 from appliance.data.times import is_time
 
-SMALL_BYTES = 2**20  # up to which arrays along one dimension, and such as cannot stay in the file, are copied
-COPIED_BYTES = 64 * 2**20  # of an array that has to be copied, at most
+SMALL_BYTES = 2**20  # up to which arrays along one dimension are copied
+STRANGE_BYTES = 16 * 2**20  # up to which arrays are copied that Zarr cannot read where they lie
+COPIED_BYTES = 64 * 2**20  # of text, coordinates, and what has to be the same in all files, at most
 TEXT = "OSUT"  # NumPy's kinds of characters and strings
 
 
@@ -126,7 +127,7 @@ def _fetch_small(source: Source) -> None:
 
 def _is_large(stored: Stored) -> bool:
     nbytes = int(stored.lengths.sum())
-    return nbytes > SMALL_BYTES or (len(stored.shape) > 1 and not stored.obstacle)
+    return nbytes > STRANGE_BYTES if stored.obstacle else nbytes > SMALL_BYTES or len(stored.shape) > 1
 
 
 def _is_copied(name: str, variables: Mapping[str, xr.Variable], stored: Stored | None) -> bool:
@@ -146,12 +147,14 @@ def _is_copied(name: str, variables: Mapping[str, xr.Variable], stored: Stored |
 
 def _check_copiable(url: str, name: str, variable: xr.Variable, stored: Stored | None) -> None:
     way_out = f"way out: rewrite the file, or leave the variable out with --preprocess drop={name}"
+    if stored is not None and stored.unreadable:
+        raise DataError(f"{url}: variable {name!r}: {stored.unreadable}; {way_out}")
     if variable.dtype.kind not in TEXT + "iuf":
         raise DataError(
             f"{url}: variable {name!r}: is of a structured, nested or opaque type, which Zarr does not have; {way_out}"
         )
     reason = stored.obstacle if stored else "h5py does not find it in the file"
-    most = SMALL_BYTES if reason and variable.dtype.kind not in TEXT else COPIED_BYTES
+    most = STRANGE_BYTES if reason and variable.dtype.kind not in TEXT else COPIED_BYTES
     if variable.nbytes > most:
         raise DataError(
             f"{url}: variable {name!r}: {reason or 'its values have to be copied'}, and its {variable.nbytes:,} bytes "

@@ -7,6 +7,7 @@ overlooks filters that HDF5 left out of single chunks (2.5.1): so the chunks are
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ NON_COORDINATE = "_nc4_non_coord_"
 NAMES = {4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf", 32004: "lz4", 32008: "bitshuffle", 32013: "zfp"}
 
 
+class UnreadableError(Exception):
+    """A file that must not be opened; the message names the variable."""
+
+
 def read(file: Any, group: str | None) -> Layout:
     """The layout of an HDF5 file's group, the root's if None.
 
@@ -29,12 +34,28 @@ def read(file: Any, group: str | None) -> Layout:
     Raises:
         KeyError: there is no such group; the argument is the list of those that there are.
         OSError: it is no HDF5 file, or a damaged one.
+        UnreadableError: there is something in it with which the netCDF library does not open it, or crashes.
     """
     import h5py
 
     with h5py.File(file, mode="r") as opened:
         groups: list[str] = []
-        opened.visititems(lambda name, item: groups.append(name) if isinstance(item, h5py.Group) else None)
+
+        def visit(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Group):
+                groups.append(name)
+            elif isinstance(item, h5py.Dataset) and item.shape is None:
+                raise UnreadableError(
+                    f"variable {name!r}: has no space for values (HDF5's null space), and the netCDF library opens no "
+                    "file with one; way out: write the file without it"
+                )
+            elif isinstance(item, h5py.Dataset) and _is_deadly(item):
+                raise UnreadableError(
+                    f"variable {name!r}: is of {item.dtype} with a fill value, at which the netCDF library crashes "
+                    "(4.10.1); way out: rewrite it as float32"
+                )
+
+        opened.visititems(visit)
         found = opened.get(group or "/")
         if not isinstance(found, h5py.Group):
             raise KeyError(groups)
@@ -45,14 +66,32 @@ def read(file: Any, group: str | None) -> Layout:
         return Layout(arrays, groups=groups)
 
 
+def _is_odd_float(dataset: Any) -> bool:
+    """Floats of unusual size: netCDF-C 4.10.1 lists them, and writes behind its memory as it reads them."""
+    import h5py
+
+    kind = dataset.id.get_type()
+    return isinstance(kind, h5py.h5t.TypeFloatID) and kind.get_size() not in (4, 8)
+
+
+def _is_deadly(dataset: Any) -> bool:
+    """Those with a fill value, which it reads as it opens the file."""
+    import h5py
+
+    return _is_odd_float(dataset) and bool(
+        dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
+    )
+
+
 def _stored(dataset: Any) -> Stored:
     import h5py
 
     plist = dataset.id.get_create_plist()
-    if dataset.shape is None:  # HDF5's null space: no value at all
-        return one_piece((), 0, None, "it has no space for values")
     shape = tuple(int(size) for size in dataset.shape)
     dtype = _number(dataset)
+    if _is_odd_float(dataset):
+        found = _listed(dataset, shape, None, f"its type {dataset.dtype} is none of netCDF's")
+        return replace(found, unreadable=f"is of {dataset.dtype}, at which the netCDF library crashes (4.10.1)")
     if dtype is None:
         return _listed(dataset, shape, None, f"its type {dataset.dtype} is none of Zarr's")
     if dataset.is_virtual or dataset.external:

@@ -58,9 +58,13 @@ def _virtual(described: Described, name: str, variable: xr.Variable) -> dict[str
             attributes, fill = dict(variable.attrs), None  # xarray takes _FillValue from the attributes, too
         else:
             chunks |= _never_written(described, name, variable, set(chunks))
-    filters = [dict(codec) for codec in numbers.codecs] or None
+    dtype, filters = numbers.dtype, [dict(codec) for codec in numbers.codecs]
+    if dtype.byteorder == ">" and "_Unsigned" in variable.attrs:
+        # xarray (2026.9) turns the bytes of such a fill value round: it gets numbers in this machine's order.
+        dtype = dtype.newbyteorder("<")
+        filters.insert(0, {"id": "astype", "encode_dtype": numbers.dtype.str, "decode_dtype": dtype.str})
     return {
-        **_metadata(name, variable, attributes, array.chunks, numbers.dtype, fill, filters),
+        **_metadata(name, variable, attributes, array.chunks, dtype, fill, filters or None),
         **chunks,
     }
 

@@ -40,7 +40,12 @@ def read(url: str, file_bytes: int) -> Layout:
         for name in (name for name in record.names if not name.startswith("_padding_")):
             part, at = record.fields[name][:2]
             arrays[name] = _of_records(count, part, start + at, record.itemsize)
-    return Layout({name: arrays[name] for name in variables if name in arrays}, end)
+    return Layout({_utf8(name): arrays[name] for name in variables if name in arrays}, end)
+
+
+def _utf8(name: str) -> str:
+    """A name as the netCDF library reads it; scipy takes it for Latin-1."""
+    return name.encode("latin1").decode("utf-8", errors="replace")
 
 
 def _of_records(count: int, part: np.dtype[Any], start: int, step: int) -> Stored:
@@ -50,6 +55,6 @@ def _of_records(count: int, part: np.dtype[Any], start: int, step: int) -> Store
     if step == part.itemsize or 0 in shape:  # the only array of records: they follow each other
         return one_piece(shape, start, numbers)
     grid = (count, *(1 for _ in part.shape))
-    offsets = (start + step * np.arange(count, dtype="u8")).reshape(grid)
+    offsets = (start + step * np.arange(count, dtype="i8")).astype("u8").reshape(grid)
     lengths = np.full(grid, math.prod(part.shape) * part.base.itemsize, dtype="u8")
     return Stored(shape, (1, *(max(1, size) for size in part.shape)), offsets, lengths, numbers)

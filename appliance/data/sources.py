@@ -38,6 +38,10 @@ OTHERS = {  # what else comes with the ending .nc, and the way out
 }
 
 
+LOOK = "`ncdump -h` tells more; leave a variable out with --preprocess drop=NAME, or rewrite the file"
+REWRITE = "write it anew, with dimensions for all variables and with types that netCDF has"
+
+
 class Source:
     """A file, and a partial copy of it that lives as long as the folder that is given.
 
@@ -64,7 +68,7 @@ class Source:
     @contextlib.contextmanager
     def raw(self) -> Iterator[tuple[dict[str, xr.Variable], dict[str, Any]]]:
         """Variables as they are stored and the attributes of the group, by xarray; what is a hole must not be read."""
-        with self.named("xarray cannot open it"):
+        with self.named("the netCDF library cannot open it, so xarray cannot either", REWRITE):
             store = xr.backends.NetCDF4DataStore.open(str(self.copy.path), group=self.group)
         try:
             with self.named("xarray cannot read it"):
@@ -82,7 +86,7 @@ class Source:
             yield dataset
 
     @contextlib.contextmanager
-    def named(self, what: str) -> Iterator[None]:
+    def named(self, what: str, way_out: str = LOOK) -> Iterator[None]:
         """Say errors of the libraries with the file's address for the copy's path, and show none of their warnings."""
         try:
             with warnings.catch_warnings():
@@ -92,10 +96,7 @@ class Source:
             raise
         except Exception as error:
             said = str(error).replace(str(self.copy.path), self.url).strip().splitlines() or [repr(error)]
-            raise DataError(
-                f"{self.url}: {what}: {said[0]}; way out: `ncdump -h` tells more; leave a variable out with "
-                "--preprocess drop=NAME, or rewrite the file"
-            ) from error
+            raise DataError(f"{self.url}: {what}: {said[0]}; way out: {way_out}") from error
 
 
 def _layout(copy: PartialCopy, group: str | None) -> Layout:
@@ -110,6 +111,8 @@ def _layout(copy: PartialCopy, group: str | None) -> Layout:
             return netcdf3_layout.read(url, copy.nbytes)
     except DataError:
         raise
+    except hdf5_layout.UnreadableError as error:
+        raise DataError(f"{url}: {error}") from error
     except KeyError as error:
         groups = error.args[0] if error.args and isinstance(error.args[0], list) else []
         raise DataError(f"{url}: has no group {group!r}; it has: {', '.join(groups) or 'none'}") from error

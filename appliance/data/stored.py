@@ -39,6 +39,7 @@ class Stored:
         numbers: how a chunk is decoded; None where Zarr has no way to.
         fill: what HDF5 gives for chunks that were never written; it says nothing of missing values.
         obstacle: why the array cannot stay in the file; "" where it can.
+        unreadable: why its values cannot be read by the netCDF library either; "" where they can.
     """
 
     shape: tuple[int, ...]
@@ -48,6 +49,7 @@ class Stored:
     numbers: Numbers | None
     fill: Any = 0
     obstacle: str = ""
+    unreadable: str = ""
 
     def ranges(self) -> Ranges:
         """Where its chunks lie."""

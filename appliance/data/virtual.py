@@ -93,6 +93,8 @@ def virtualize(
                 try:
                     made = xr.open_zarr(store, consolidated=None if format == "kerchunk" else False, chunks=None)
                 except Exception as error:
+                    with files.source(parts[0][0]).opened(**({"drop_variables": drop} if drop else {})):
+                        pass  # says what is wrong where xarray does not open the file either
                     raise DataError(f"{urls[0]}: cannot be opened in place: {error}; nothing was published") from error
             done = Check(made, described, preprocess, check == "all", seed=len(urls))
             for number, (url, part) in enumerate(parts):

@@ -1,0 +1,352 @@
+"""NetCDF files of all kinds, by hypothesis: as models, NCO, CDO, h5py and Fortran programs write them, and odder ones."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import netCDF4
+import numpy as np
+from hypothesis import strategies as st
+
+NETCDF3 = ("NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET")
+FORMATS = (*NETCDF3, "NETCDF4", "NETCDF4_CLASSIC", "HDF5")
+SIZES = {"y": 6, "x": 40}
+DIMS = ((), ("time",), ("x",), ("y", "x"), ("time", "x"), ("time", "y", "x"))
+OF_NETCDF3 = ("i1", "i2", "i4", "f4", "f8")
+OF_NETCDF4 = (*OF_NETCDF3, "u1", "u2", "u4", "i8", "u8")
+CALENDARS = ("standard", "proleptic_gregorian", "noleap", "360_day", "julian", None)
+FILTERS = ("zlib", "shuffle", "fletcher32", "szip", "zstd", "blosc_lz4", "bzip2", "lzf", "scaleoffset")
+ATTRIBUTES = st.dictionaries(
+    st.sampled_from(["long_name", "level", "range", "straße", "flag values", "empty", "words", "tiny"]),
+    st.sampled_from(
+        ["", "Wärme", "7", 3, np.int16(-4), 2.5, np.float32(0.1), np.array([1.5, 2.5], "f4"), np.arange(3, dtype="i4")]
+    ),
+    max_size=3,
+)
+
+
+@st.composite
+def numbers(draw: st.DrawFn, file_format: str) -> dict[str, Any]:
+    """A variable of numbers."""
+    netcdf3, plain = file_format in NETCDF3, file_format == "HDF5"
+    classic = netcdf3 or file_format == "NETCDF4_CLASSIC"
+    dtype = np.dtype(draw(st.sampled_from(OF_NETCDF3 if classic else OF_NETCDF4 + (("f2", "bool") if plain else ()))))
+    made: dict[str, Any] = {
+        "kind": "numbers",
+        "dims": draw(st.sampled_from(DIMS)),
+        "dtype": dtype if netcdf3 or dtype.kind == "b" else dtype.newbyteorder(draw(st.sampled_from("=<>"))),
+        "fill": draw(st.sampled_from(["none", "default", "zero", "value", "nan", "wide"])),
+        "own_fill": draw(st.sampled_from([None, 0, 7])) if plain else None,  # HDF5's
+        "scale": draw(st.sampled_from([None, None, 0.01, 0.01, np.float32(0.01), np.float32(0.01), 2])),
+        "offset": draw(st.sampled_from([None, 0.0, 273.15, np.float32(10)])),
+        "unsigned": draw(st.sampled_from([None, None, "true", "false"])) if dtype.kind in "iu" else None,
+        "missing": draw(st.sampled_from([None, None, -99, float("nan")])),
+        "valid": draw(st.booleans()),
+        "attributes": draw(ATTRIBUTES),
+        "written": draw(st.sampled_from(["all", "all", "part", "nothing"])),
+        "values": draw(st.sampled_from(["small", "noise", "zeros"])),
+        "seed": draw(st.integers(0, 2**16)),
+    }
+    if not netcdf3 and made["fill"] == "none" and made["written"] != "all":
+        made["fill"] = "default"  # else the library hands out whatever its memory holds
+    if not netcdf3:
+        made["chunks"] = draw(st.sampled_from([None, (2, 4, 16), (1, 6, 40), (3, 5, 32)]))
+        made["compact"] = draw(st.booleans()) if plain and made["chunks"] is None else False
+        made["filters"] = draw(st.lists(st.sampled_from(FILTERS), max_size=3, unique=True)) if made["chunks"] else []
+    return made
+
+
+@st.composite
+def others(draw: st.DrawFn, file_format: str) -> dict[str, Any]:
+    """A variable of something else."""
+    kinds = ["chars", "times", "grid_mapping", "bounds"]
+    if file_format == "NETCDF4":
+        kinds += ["strings", "enum", "ragged", "structure"]
+    if file_format == "HDF5":
+        kinds = ["strings", "fixed_strings", "enum", "structure", "reference", "null"]
+    return {
+        "kind": draw(st.sampled_from(kinds)),
+        "dims": draw(st.sampled_from(DIMS[:4])),
+        "calendar": draw(st.sampled_from(CALENDARS)),
+        "units": draw(st.sampled_from(["days since 2000-01-01", "hours since 1850-01-01 00:00:0.0", "seconds"])),
+        "dtype": np.dtype(draw(st.sampled_from(["i4", "f8"]))),
+        "attributes": draw(ATTRIBUTES),
+        "fill": draw(st.booleans()),
+    }
+
+
+@st.composite
+def files(draw: st.DrawFn) -> dict[str, Any]:
+    """What a file holds."""
+    file_format = draw(st.sampled_from(FORMATS))
+    variable = st.one_of(numbers(file_format), numbers(file_format), others(file_format))
+    return {
+        "format": file_format,
+        "time": draw(st.sampled_from([0, 1, 4, 5])),
+        "unlimited": draw(st.booleans()),
+        "coordinates": draw(st.sets(st.sampled_from(["time", "y", "x"]))),
+        "group": draw(st.sampled_from([None, None, "model/out"])) if file_format in ("NETCDF4", "HDF5") else None,
+        "variables": draw(st.lists(variable, min_size=1, max_size=3)),
+        "names": draw(st.sampled_from([["t", "u", "v"], ["Größe 1", "c", "x.y"], ["y", "t2", "crs"]])),
+        "attributes": draw(ATTRIBUTES),
+    }
+
+
+def write(path: Path, file: dict[str, Any]) -> None:
+    (_write_hdf5 if file["format"] == "HDF5" else _write_netcdf)(path, file)
+
+
+def _sizes(file: dict[str, Any]) -> dict[str, int]:
+    return {"time": file["time"], **SIZES}
+
+
+def _values(variable: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
+    rng = np.random.default_rng(variable["seed"])
+    dtype = variable["dtype"]
+    if dtype.kind == "b" or variable["values"] == "zeros":
+        return np.zeros(shape, dtype)
+    if variable["values"] == "noise" and dtype.itemsize > 1:
+        noise = np.frombuffer(rng.bytes(int(np.prod(shape)) * dtype.itemsize), dtype).reshape(shape)
+        return np.where(np.isfinite(noise), noise, 0).astype(dtype) if dtype.kind == "f" else noise
+    return rng.integers(0, 100, shape).astype(dtype)
+
+
+def _fill(variable: dict[str, Any]) -> Any:
+    dtype = variable["dtype"].newbyteorder("=")
+    if variable["fill"] == "nan":
+        return dtype.type("nan") if dtype.kind == "f" else None
+    if variable["fill"] in ("none", "default") or dtype.kind == "b":
+        return None
+    return dtype.type({"zero": 0, "value": 7, "wide": 99}[variable["fill"]])
+
+
+def _attributes(variable: dict[str, Any]) -> dict[str, Any]:
+    dtype = variable["dtype"].newbyteorder("=")
+    made = dict(variable["attributes"])
+    for key, name in (("scale", "scale_factor"), ("offset", "add_offset"), ("unsigned", "_Unsigned")):
+        if variable[key] is not None and dtype.kind != "b":
+            made[name] = variable[key]
+    missing = variable["missing"]
+    if missing is not None and not (missing != missing and dtype.kind != "f") and dtype.kind in "if":
+        made["missing_value"] = dtype.type(missing)
+    if variable["valid"] and dtype.kind in "iuf":
+        made["valid_range"] = np.array([0, 90], dtype)
+    return made
+
+
+def _region(variable: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """What is written: the others stay as they were."""
+    if variable["written"] == "nothing" or 0 in shape:
+        return None
+    return tuple(slice(0, max(1, size // 2)) for size in shape) if variable["written"] == "part" else ()
+
+
+# By the netCDF library
+
+
+def _write_netcdf(path: Path, file: dict[str, Any]) -> None:
+    with netCDF4.Dataset(path, "w", format=file["format"]) as root:
+        group = root.createGroup(file["group"]) if file["group"] else root
+        for dim, size in _sizes(file).items():
+            # Without records, a dimension of no length is unlimited in netCDF-3.
+            group.createDimension(dim, None if dim == "time" and (file["unlimited"] or not size) else size)
+        for key, value in file["attributes"].items():
+            group.setncattr(key, value)
+        length = 0
+        for dim, size in _sizes(file).items():
+            if dim in file["coordinates"]:
+                coordinate = group.createVariable(dim, "f8", (dim,))
+                coordinate[:] = np.arange(size) + 0.5
+                length = max(length, size if dim == "time" else 0)
+        for name, variable in zip(file["names"], file["variables"], strict=False):
+            if name in group.variables:
+                continue
+            _add_netcdf(group, name, variable, file)
+
+
+def _add_netcdf(group: Any, name: str, variable: dict[str, Any], file: dict[str, Any]) -> None:
+    dims, sizes = variable["dims"], _sizes(file)
+    shape = tuple(sizes[dim] for dim in dims)
+    if variable["kind"] != "numbers":
+        _add_other_netcdf(group, name, variable, shape)
+        return
+    options: dict[str, Any] = {}
+    fill = _fill(variable)
+    if fill is not None:
+        options["fill_value"] = fill
+    elif variable["fill"] == "none":
+        options["fill_value"] = False
+    if variable.get("chunks") and dims and 0 not in shape:
+        unlimited = file["unlimited"] and "time" in dims
+        options["chunksizes"] = [
+            c if unlimited and d == "time" else min(c, s)
+            for c, d, s in zip(variable["chunks"][-len(dims) :], dims, shape, strict=True)
+        ]
+        filters = variable["filters"]
+        has = {
+            "szip": netCDF4.__has_szip_support__,
+            "zstd": netCDF4.__has_zstandard_support__,
+            "blosc_lz4": netCDF4.__has_blosc_support__,
+            "bzip2": netCDF4.__has_bzip2_support__,
+        }
+        # The library fails to write what blosc cannot make smaller.
+        has["blosc_lz4"] = has["blosc_lz4"] and variable["values"] == "zeros" and variable["dtype"].itemsize > 1
+        options["compression"] = next((f for f in filters if f == "zlib" or has.get(f)), None)
+        options["szip_pixels_per_block"] = 4
+        options["shuffle"], options["fletcher32"] = "shuffle" in filters, "fletcher32" in filters
+    if file["format"] not in NETCDF3 and variable["dtype"].byteorder in "<>":
+        options["endian"] = "big" if variable["dtype"].byteorder == ">" else "little"
+    made = group.createVariable(name, variable["dtype"].newbyteorder("="), dims, **options)
+    made.set_auto_maskandscale(False)
+    for key, value in _attributes(variable).items():
+        made.setncattr(key, value)
+    region = _region(variable, shape)
+    if region is not None:
+        values = _values(variable, shape).astype(variable["dtype"].newbyteorder("="))
+        made[region or ...] = values[region]
+
+
+def _add_other_netcdf(group: Any, name: str, variable: dict[str, Any], shape: tuple[int, ...]) -> None:
+    kind, dims = variable["kind"], variable["dims"]
+    count = int(np.prod(shape))
+    if kind == "chars":
+        if "letters" not in group.dimensions:
+            group.createDimension("letters", 4)
+        fill = {"fill_value": b"x"} if variable["fill"] else {}
+        made = group.createVariable(name, "S1", (*dims, "letters"), **fill)
+        if count:
+            made[...] = np.array([b"a", b"b", b"", b""]).astype("S1")
+    elif kind == "strings":
+        made = group.createVariable(name, str, dims)
+        if count:
+            made[...] = np.array([f"é{i}" for i in range(count)], dtype=object).reshape(shape) if shape else "wörd"
+    elif kind == "enum":
+        colour = group.createEnumType(np.int8, f"colour{len(group.variables)}", {"red": 0, "green": 1})
+        made = group.createVariable(name, colour, dims, fill_value=0)
+        if count:
+            made[...] = np.ones(shape, "i1")
+    elif kind == "ragged":
+        made = group.createVariable(name, group.createVLType(np.int32, f"ragged{len(group.variables)}"), ("x",))
+        for i in range(SIZES["x"]):
+            made[i] = np.arange(i + 1, dtype="i4")
+    elif kind == "structure":
+        kind_of = group.createCompoundType(np.dtype([("a", "i4"), ("b", "f8")]), f"pair{len(group.variables)}")
+        made = group.createVariable(name, kind_of, ("x",))
+    elif kind == "grid_mapping":
+        made = group.createVariable(name, "i4", ())
+        made.grid_mapping_name, made.standard_parallel = "rotated_latitude_longitude", np.array([30.0, 60.0])
+    else:
+        options = {"fill_value": -1} if variable["fill"] else {}
+        made = group.createVariable(name, variable["dtype"], dims, **options)
+        made.units = variable["units"]
+        if variable["calendar"]:
+            made.calendar = variable["calendar"]
+        if count:
+            made[...] = np.arange(count).reshape(shape)
+        if kind == "bounds":
+            if "two" not in group.dimensions:
+                group.createDimension("two", 2)
+            made.bounds = f"{name}_bnds"
+            bounds = group.createVariable(f"{name}_bnds", variable["dtype"], (*dims, "two"))
+            if count:
+                bounds[...] = np.arange(2 * count).reshape(*shape, 2)
+    for key, value in variable["attributes"].items():
+        made.setncattr(key, value)
+
+
+# By h5py
+
+
+def _write_hdf5(path: Path, file: dict[str, Any]) -> None:
+    sizes = _sizes(file)
+    with h5py.File(path, "w") as root:
+        group = root.create_group(file["group"]) if file["group"] else root
+        for key, value in file["attributes"].items():
+            group.attrs[key] = value
+        scales = {}
+        for dim in file["coordinates"]:
+            scales[dim] = group.create_dataset(
+                dim, data=np.arange(sizes[dim]) + 0.5, maxshape=(None,) if dim == "time" and file["unlimited"] else None
+            )
+            scales[dim].make_scale(dim)
+        for name, variable in zip(file["names"], file["variables"], strict=False):
+            if name in group:
+                continue
+            shape = tuple(sizes[dim] for dim in variable["dims"])
+            made = _add_hdf5(group, name, variable, shape, file["unlimited"])
+            if made.shape == shape:
+                for axis, dim in enumerate(variable["dims"]):
+                    if dim in scales:
+                        made.dims[axis].attach_scale(scales[dim])
+
+
+def _add_hdf5(group: Any, name: str, variable: dict[str, Any], shape: tuple[int, ...], unlimited: bool) -> Any:
+    count = int(np.prod(shape))
+    match variable["kind"]:
+        case "strings":
+            made = group.create_dataset(name, shape, h5py.string_dtype())
+            if count:
+                made[...] = np.array([f"é{i}" for i in range(count)], dtype=object).reshape(shape) if shape else "wörd"
+        case "fixed_strings":
+            made = group.create_dataset(name, data=np.full(shape, b"abc", "S5"))
+        case "enum":
+            made = group.create_dataset(name, shape, h5py.enum_dtype({"red": 0, "green": 1}, "i1"))
+        case "structure":
+            made = group.create_dataset(name, shape, np.dtype([("a", "i4"), ("b", "f8")]))
+        case "reference":
+            made = group.create_dataset(name, shape, h5py.ref_dtype)
+        case "null":
+            made = group.create_dataset(name, data=h5py.Empty("f4"))
+        case _:
+            return _numbers_hdf5(group, name, variable, shape, unlimited)
+    return made
+
+
+def _numbers_hdf5(group: Any, name: str, variable: dict[str, Any], shape: tuple[int, ...], unlimited: bool) -> Any:
+    options: dict[str, Any] = {}
+    filters = variable["filters"]
+    if variable["chunks"] and shape and 0 not in shape:
+        chunks = variable["chunks"][-len(shape) :]
+        options["chunks"] = chunks if unlimited else tuple(min(c, s) for c, s in zip(chunks, shape, strict=True))
+        if unlimited:
+            options["maxshape"] = (None,) * len(shape)
+        options["shuffle"], options["fletcher32"] = "shuffle" in filters, "fletcher32" in filters
+        if variable["dtype"].kind == "i" and "scaleoffset" in filters and "fletcher32" not in filters:
+            options["scaleoffset"] = 0
+        has = [name for name in _h5_has() if name != "szip" or np.prod(options["chunks"]) >= 32]
+        options["compression"] = next((_H5[f] for f in filters if f in has), None)
+    if variable["own_fill"] is not None:
+        options["fillvalue"] = variable["dtype"].type(variable["own_fill"])
+    if variable["compact"] and shape and not options.get("chunks"):
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_layout(h5py.h5d.COMPACT)
+        space = h5py.h5s.create_simple(shape)
+        kind = h5py.h5t.py_create(variable["dtype"], logical=True)
+        made = h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, plist))
+    else:
+        made = group.create_dataset(name, shape, variable["dtype"], **options)
+    for key, value in _attributes(variable).items():
+        made.attrs[key] = value
+    fill = _fill(variable)
+    if fill is not None:
+        made.attrs["_FillValue"] = np.float64(fill) if variable["fill"] == "wide" else fill
+    region = _region(variable, shape)
+    if region is not None:
+        made[region or ...] = _values(variable, shape)[region]
+    return made
+
+
+_H5 = {"zlib": "gzip", "lzf": "lzf", "szip": "szip"}
+
+
+def _h5_has() -> list[str]:
+    codes = {"zlib": h5py.h5z.FILTER_DEFLATE, "lzf": h5py.h5z.FILTER_LZF, "szip": h5py.h5z.FILTER_SZIP}
+    found = []
+    for name, code in codes.items():
+        with contextlib.suppress(ValueError):
+            if h5py.h5z.filter_avail(code) and h5py.h5z.get_filter_info(code) & h5py.h5z.FILTER_CONFIG_ENCODE_ENABLED:
+                found.append(name)
+    return found
