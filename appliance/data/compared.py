@@ -78,7 +78,7 @@ class Check:
 
     def file(self, source: Source, part: Part, first: bool, progress: Callable[[int], None] = lambda _n: None) -> None:
         """Compare one file. Raises ``DataError`` with file, variable and difference."""
-        chosen = list(self._chosen(part))
+        chosen = list(self._chosen(source.url, part))
         for number, batch in enumerate(self._batches(chosen)):
             source.copy.fetch(each for _, _, ranges in batch for each in ranges)
             with self._opened(source) as truth:
@@ -97,19 +97,19 @@ class Check:
 
     # What is compared
 
-    def _chosen(self, part: Part) -> Iterator[tuple[str, dict[Any, slice], list[tuple[int, int]]]]:
+    def _chosen(self, url: str, part: Part) -> Iterator[tuple[str, dict[Any, slice], list[tuple[int, int]]]]:
         """Name, region of the dataset and ranges of the file, in turn: the copied ones first."""
         for name, variable in self.described.variables.items():
             if not is_virtual(variable):
                 yield name, part.of(variable), []
         for name, variable in self.described.variables.items():
             if is_virtual(variable):
-                for index in self._indices(variable, part):
+                for index in self._indices(variable, url, part):
                     entry = variable.data.manifest.get_entry(index)
                     ranges = [(entry["offset"], entry["offset"] + entry["length"])] if entry else []
                     yield name, _region(variable, index), ranges
 
-    def _indices(self, variable: xr.Variable, part: Part) -> list[Index]:
+    def _indices(self, variable: xr.Variable, url: str, part: Part) -> list[Index]:
         """The chunks of a file that are compared."""
         grid = grid_of(variable.shape, variable.data.chunks)
         axes = [range(count) for count in grid]
@@ -117,8 +117,8 @@ class Check:
             axis = variable.dims.index(part.dim)
             chunk = variable.data.chunks[axis]
             axes[axis] = range(part.start // chunk, -(-(part.start + part.length) // chunk))
-        elif part.start:
-            return []  # one without the dimension is the first file's
+        elif part.dim and url != self.described.url:
+            return []
         count = math.prod(len(axis) for axis in axes)
         if self.everything or variable.nbytes <= SMALL_BYTES or count <= RANDOM + 3:
             return list(itertools.product(*axes))

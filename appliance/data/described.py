@@ -6,6 +6,7 @@ files; its own reading of attributes, fill values and scalars is not used (see t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,12 +31,12 @@ class Described:
     """A file, or several joined ones.
 
     Attributes:
-        url: of the (first) file.
+        url: of the file; of joined ones that which has what does not change along the dimension.
         variables: as they are stored, undecoded; each holds NumPy's values or VirtualiZarr's references.
         attributes: of the dataset.
         numbers: how the chunks of those with references are decoded.
         fills: what their chunks that were never written hold.
-        static: values of those without the dimension along which files are joined, to compare them.
+        static: fingerprints of the values of those without the dimension along which files are joined.
         notes: what the user should know of a variable.
         recounted: times that are counted from another day than in the files.
         dropped: attributes that differ between the files, by variable; "" is the dataset.
@@ -46,7 +47,7 @@ class Described:
     attributes: dict[str, Any]
     numbers: dict[str, Numbers] = field(default_factory=dict)
     fills: dict[str, Any] = field(default_factory=dict)
-    static: dict[str, np.ndarray] = field(default_factory=dict)
+    static: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     recounted: frozenset[str] = frozenset()
     dropped: dict[str, set[str]] = field(default_factory=dict)
@@ -77,13 +78,14 @@ def dimension_of(source: Source, preprocess: Preprocess, combine: str) -> str:
     return str(dims[0])
 
 
-def describe(source: Source, preprocess: Preprocess, dim: str | None) -> Described:
+def describe(source: Source, preprocess: Preprocess, dim: str | None, kept: bool = True) -> Described:
     """Look at a file.
 
     Args:
         source: the file.
         preprocess: what is dropped and renamed.
         dim: the dimension along which it will be joined with others; None if it stays alone.
+        kept: whether values that have to be the same in all files are kept, and not their fingerprints alone.
 
     Raises:
         DataError: it cannot be described, for the reason said.
@@ -115,6 +117,9 @@ def describe(source: Source, preprocess: Preprocess, dim: str | None) -> Describ
         for name in variables:
             stays = not _is_copied(name, variables, stored.get(name))
             _add(made, source, name, variables[name], stored.get(name), (name in copied, stays), dim)
+            if not kept and name in made.static and not is_virtual(made.variables[name]):
+                variable = made.variables[name]
+                made.variables[name] = variable.copy(data=np.broadcast_to(np.zeros((), variable.dtype), variable.shape))
     source.copy.keep()
     return made
 
@@ -188,13 +193,18 @@ def _add(
         made.notes[name] = f"its numbers stay; the names of the enumeration ({names}) do not, as Zarr has none"
     static = dim is not None and dim not in variable.dims
     if values is not None and static:
-        made.static[name] = values
+        made.static[name] = _fingerprint(values)
     if values is None or (static and can_stay and values.nbytes > SMALL_BYTES):
         assert stored is not None and stored.numbers is not None  # noqa: S101, PT018  # by _is_copied
         made.numbers[name], made.fills[name] = stored.numbers, stored.fill
         made.variables[name] = xr.Variable(variable.dims, references(source.url, stored, variable.dims), attributes)
     else:
         made.variables[name] = xr.Variable(variable.dims, values, attributes)
+
+
+def _fingerprint(values: np.ndarray) -> str:
+    content = "\0".join(values.flat).encode() if values.dtype.kind == "O" else np.ascontiguousarray(values).tobytes()
+    return f"{values.dtype.str} {values.shape} {hashlib.sha256(content).hexdigest()}"
 
 
 def _plain(value: Any) -> Any:

@@ -73,9 +73,7 @@ def _check_variable(name: str, first: Described, other: Described, dim: str) -> 
             continue  # joined_times converts them
         if not _same(a.attrs.get(attribute), b.attrs.get(attribute)):
             raise refusal(attribute, b.attrs.get(attribute), a.attrs.get(attribute))
-    if name in first.static and not xr.Variable(a.dims, first.static[name]).equals(
-        xr.Variable(b.dims, other.static[name])
-    ):
+    if first.static.get(name) != other.static.get(name):
         raise refusal("values", "others", "those")
     if is_virtual(a) != is_virtual(b) and name not in first.static:
         raise refusal("storage", *("chunks" if is_virtual(each) else "such that it must be copied" for each in (b, a)))
@@ -118,6 +116,13 @@ def in_order(opened: Sequence[Described], dim: str, by: str | None = None) -> li
     if not all(by in each.variables and each.sizes[dim] for each in opened):
         return list(opened)
     axes = [(each, decoded(each, by)) for each in opened]
+    for each, values in axes[1:]:
+        if type(values[0]) is not type(axes[0][1][0]):
+            calendars = [str(e.variables[by].attrs.get("calendar", "standard")) for e in (each, axes[0][0])]
+            raise DataError(
+                f"{each.url}: variable {by!r}: its calendar is {calendars[0]}, but {calendars[1]} in {axes[0][0].url}: "
+                "their times cannot be compared; way out: make a dataset of each"
+            )
     upward: dict[bool, str] = {}
     for each, values in axes:
         if len(values) > 1:
@@ -148,16 +153,17 @@ def _few(values: np.ndarray) -> str:
     return ", ".join(str(value) for value in values[:3])
 
 
-def joined(opened: Sequence[Described], dim: str) -> Described:
-    """One dataset of several files, after ``check_joinable``. Attributes that differ are left out."""
+def joined(opened: Sequence[Described], dim: str, kept: Described) -> Described:
+    """One dataset of several files, after ``check_joinable``. Attributes that differ are left out.
+
+    ``kept`` is the file of which values are taken that are the same in all.
+    """
     first = opened[0]
-    if len(opened) == 1:
-        return first
     variables, notes, recounted = {}, {}, set()
     for name, variable in first.variables.items():
         parts = [each.variables[name] for each in opened]
         if dim not in variable.dims:
-            variables[name] = variable
+            variables[name] = kept.variables[name]
         elif is_time(name, first.variables) and not is_virtual(variable):
             variables[name], units = joined_times(name, opened, dim)
             if units:
@@ -165,18 +171,18 @@ def joined(opened: Sequence[Described], dim: str) -> Described:
                 notes[name] = f"is counted in {units!r} for all files, which count from different days"
         else:
             variables[name] = xr.Variable.concat(parts, dim=dim, combine_attrs="override")
-        kept = _agreed([part.attrs for part in parts], variables[name].attrs)
-        variables[name] = xr.Variable(variables[name].dims, variables[name].data, kept)
+        agreed = _agreed([part.attrs for part in parts], variables[name].attrs)
+        variables[name] = xr.Variable(variables[name].dims, variables[name].data, agreed)
     attributes = _agreed([each.attributes for each in opened], first.attributes)
     dropped = {name: set(first.variables[name].attrs) - set(variable.attrs) for name, variable in variables.items()}
     dropped[""] = set(first.attributes) - set(attributes)
     notes |= {name: note for each in opened for name, note in each.notes.items()}
     return Described(
-        first.url,
+        kept.url,
         variables,
         attributes,
-        first.numbers,
-        first.fills,
+        first.numbers | {name: numbers for name, numbers in kept.numbers.items() if name in kept.static},
+        first.fills | {name: fill for name, fill in kept.fills.items() if name in kept.static},
         notes=notes,
         recounted=frozenset(recounted),
         dropped=dropped,

@@ -33,13 +33,19 @@ class PartialCopy:
 
     def __init__(self, url: str, folder: Path):
         self.url, self.path, self._base = url, folder / "part.nc", folder / "base.nc"
-        self.nbytes, self._etag = _state(url)
+        self.state = _state(url)
+        self.nbytes = self.state[0]
         if not self.nbytes:
             raise DataError(f"{url}: is empty (0 bytes): upload it again")
         self._kept: Ranges = []  # what ``forget`` leaves
         self._got: Ranges = []
         self.path.unlink(missing_ok=True)
         _sparse(self.path, self.nbytes)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What ``forget`` leaves, on the disk twice."""
+        return 2 * sum(end - start for start, end in self._kept)
 
     def fetch(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Fill holes. ``ranges`` is first byte and one behind the last; what lies beyond the end is left out."""
@@ -87,7 +93,7 @@ class PartialCopy:
 
     def check_unchanged(self) -> None:
         """Raise ``DataError`` where the object is not the one that was there at first."""
-        if _state(self.url) != (self.nbytes, self._etag):
+        if _state(self.url) != self.state:
             raise DataError(f"{self.url}: was changed while it was read: try again when it is at rest")
 
 

@@ -6,6 +6,7 @@ many. Opening it is plain xarray, and each chunk is placed and read as a Zarr ch
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from appliance.placement.model.s3_address import S3Address
 
 FORMATS = ("kerchunk", "icechunk")
 CHECKS = ("sample", "all")
+COPIES_BYTES = 256 * 2**20  # of files' partial copies on the disk; of more files they are fetched twice
 
 
 def virtualize(
@@ -110,19 +112,35 @@ def virtualize(
 
 
 class _Files:
-    """The files, each with a folder for its partial copy."""
+    """The files, each with a folder for its partial copy, of which no more than ``COPIES_BYTES`` are kept."""
 
     def __init__(self, urls: Sequence[str], group: str | None, preprocess: Preprocess, folder: Path):
         self._urls, self._group, self._preprocess, self._folder = urls, group, preprocess, folder
         self._sources: dict[str, Source] = {}
+        self._states: dict[str, Any] = {}
+        self._dim: str | None = None
+        self._count = 0
 
     def source(self, url: str) -> Source:
-        """The file; looked at once."""
+        """The file with all but its large arrays at hand. Raises ``DataError`` where it was changed since."""
         if url not in self._sources:
-            folder = self._folder / str(len(self._sources))
-            folder.mkdir()
-            self._sources[url] = Source(url, self._group, folder)
+            self._describe(url, kept=False)
         return self._sources[url]
+
+    def _open(self, url: str) -> Source:
+        while self._sources and sum(source.copy.kept_bytes for source in self._sources.values()) > COPIES_BYTES:
+            oldest = next(iter(self._sources))
+            shutil.rmtree(self._sources.pop(oldest).copy.path.parent)
+        self._count += 1
+        folder = self._folder / str(self._count)
+        folder.mkdir()
+        self._sources[url] = source = Source(url, self._group, folder)
+        if self._states.setdefault(url, source.copy.state) != source.copy.state:
+            raise DataError(f"{url}: was changed while it was read: try again when it is at rest")
+        return source
+
+    def _describe(self, url: str, kept: bool) -> Described:
+        return describe(self._sources.get(url) or self._open(url), self._preprocess, self._dim, kept)
 
     def described(
         self, dim: str, combine: str | None, progress: Callable[[str, str], None]
@@ -130,14 +148,16 @@ class _Files:
         """All files as one dataset, and which part of it each is."""
         several = len(self._urls) > 1
         if combine is not None:
-            dim = dimension_of(self.source(self._urls[0]), self._preprocess, combine)
+            dim = dimension_of(self._open(self._urls[0]), self._preprocess, combine)
+        self._dim = dim if several else None
         each: list[Described] = []
-        for url in self._urls:
-            each.append(describe(self.source(url), self._preprocess, dim if several else None))
+        for number, url in enumerate(self._urls):
+            each.append(self._describe(url, kept=number == 0))
             progress("look", url)
         each = cut(each)
         if not several:
             return each[0], [(each[0].url, Part())]
+        kept = each[0]
         lengths = {one.url: one.sizes[dim] for one in each}
         empty = next((url for url, length in lengths.items() if not length), None)
         if empty:
@@ -148,7 +168,7 @@ class _Files:
         for one in each:
             parts.append((one.url, Part(dim, start, lengths[one.url])))
             start += lengths[one.url]
-        return joined(each, dim), parts
+        return joined(each, dim, kept), parts
 
 
 def expand(patterns: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""NetCDF files of all kinds, by hypothesis: as models, NCO, CDO, h5py and Fortran programs write them, and odder ones."""
+"""NetCDF files of all kinds, by hypothesis: as models, NCO, CDO, h5py and Fortran programs write, and odder ones."""
 
 from __future__ import annotations
 

@@ -1,0 +1,220 @@
+"""What is made of a file is compared with it before it can be seen; and files that are no files of NetCDF are told."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+from click.testing import CliRunner
+from netcdf_files import PACKED, year
+from s3_endpoint import S3Endpoint
+
+from appliance.cli import main
+from appliance.data import DataError, compared, described, stores, virtual_store, virtualize
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+Store = Callable[..., str]
+KINDS = pytest.mark.parametrize("kind", ["kerchunk", "icechunk"])
+
+
+def objects(endpoint: S3Endpoint) -> list[str]:
+    return sorted(str(file.relative_to(endpoint.folder)) for file in endpoint.folder.rglob("*") if file.is_file())
+
+
+def climate(path: Path) -> None:
+    """As CMIP's files are: scalars, zeros that are values, numbers as attributes, a dimension without a variable."""
+    with netCDF4.Dataset(path, "w") as file:
+        for dim, size in (("time", 4), ("x", 3), ("bare", 2)):
+            file.createDimension(dim, size)
+        file.createVariable("time", "f8", ("time",))[:] = np.arange(4)
+        file["time"].units = "days since 2000-01-01"
+        file.createVariable("height", "f8")[...] = 2.0
+        file.createVariable("crs", "i4")[...] = 7
+        file["crs"].standard_parallel = [30.0, 60.0]
+        file.createVariable("rain", "f4", ("time", "x"), zlib=True)[:] = [[0, 1, 2]] * 4
+        file.createVariable("flag", "i4", ("time", "x"), zlib=True, fill_value=False)[:] = [[0, 1, 2]] * 4
+        file.createVariable("tas", "f4", ("time", "bare"), fill_value=-9999)[:] = [[0, -9999]] * 4
+
+
+@KINDS
+def test_scalars_zeros_and_fill_values_are_as_in_the_file(endpoint: S3Endpoint, kind: str) -> None:
+    path = endpoint.folder / "alice/climate.nc"
+    climate(path)
+    made = xr.open_zarr(virtual_store(virtualize("s3://alice/climate.nc", "s3://alice/made", format=kind)))
+    with xr.open_dataset(path, engine="netcdf4") as truth:
+        xr.testing.assert_identical(made.load(), truth.load())
+    assert float(made.height) == 2.0
+    assert int(made.crs) == 7
+    assert made.flag.dtype == np.int32
+    assert made.rain.values[0, 0] == 0
+    assert made.tas.encoding["_FillValue"] == -9999
+    assert np.isnan(made.tas.values[0, 1])
+    assert set(made.coords) == {"time"}
+
+
+@KINDS
+@pytest.mark.parametrize("check", ["sample", "all"])
+def test_a_wrong_chunk_is_found_and_nothing_stays(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str, check: str
+) -> None:
+    store("one.nc", year(1), **PACKED)
+    right = described.references
+
+    def wrong(url: str, stored: Any, dims: Any) -> Any:
+        """Say of the last chunk that it lies where the first one does."""
+        array = right(url, stored, dims)
+        array.manifest._offsets[-1], array.manifest._lengths[-1] = (
+            array.manifest._offsets[0],
+            array.manifest._lengths[0],
+        )
+        return array
+
+    monkeypatch.setattr(described, "references", wrong)
+    with pytest.raises(DataError, match=r"s3://alice/one.nc: variable 't': at \(8, 0, 0\) is .*, but .* in the file"):
+        virtualize("s3://alice/one.nc", "s3://alice/made", format=kind, check=check)
+    assert objects(endpoint) == ["alice/one.nc"]
+    with pytest.raises(DataError, match=r"there (is|are) no"):
+        virtual_store("s3://alice/made.json" if kind == "kerchunk" else "s3://alice/made")
+
+
+def test_of_a_large_array_ends_and_some_are_read_and_all_if_wished(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compared, "SMALL_BYTES", 0)
+    monkeypatch.setattr("appliance.data.partial_copy.GAP_BYTES", 0)
+    store("one.nc", year(1, days=200), **PACKED)
+    said: list[str] = []
+    for check, fewest, most in (("sample", 3, 5), ("all", 50, 50)):
+        virtualize("s3://alice/one.nc", f"s3://alice/{check}", check=check, tell=said.append)
+        values = int(said[-1].split()[1].replace(",", ""))
+        chunks = (values - 200 - 48 - 8) / (4 * 6 * 8)
+        assert fewest <= chunks <= most
+
+
+@KINDS
+def test_an_interrupt_leaves_nothing(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    store("one.nc", year(1), **PACKED)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compared.Check, "file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        virtualize("s3://alice/one.nc", "s3://alice/made", format=kind)
+    assert objects(endpoint) == ["alice/one.nc"]
+
+
+def test_a_repository_is_not_opened_before_it_was_checked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store("one.nc", year(1), **PACKED)
+    met: list[str] = []
+
+    def look(*_: Any) -> None:
+        with pytest.raises(DataError, match=r"is being made") as raised:
+            virtual_store("s3://alice/made")
+        met.append(str(raised.value))
+
+    right = stores.publish_icechunk
+    monkeypatch.setattr(
+        "appliance.data.virtual.publish_icechunk",
+        lambda described, target, buckets, check: right(described, target, buckets, lambda s: (look(), check(s))),
+    )
+    virtualize("s3://alice/one.nc", "s3://alice/made", format="icechunk")
+    assert met
+    assert "t" in xr.open_zarr(virtual_store("s3://alice/made"))
+
+
+def test_a_file_that_changes_meanwhile_is_refused(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store("one.nc", year(1), **PACKED)
+    right = compared.Check.file
+
+    def changed(*arguments: Any) -> None:
+        store("one.nc", year(2), **PACKED)
+        right(*arguments)
+
+    monkeypatch.setattr(compared.Check, "file", changed)
+    with pytest.raises(DataError, match=r"s3://alice/one.nc: (was changed while it was read|variable)"):
+        virtualize("s3://alice/one.nc", "s3://alice/made")
+    assert objects(endpoint) == ["alice/one.nc"]
+
+
+@KINDS
+def test_chunks_whose_filter_hdf5_left_out_are_copied(
+    endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    noise = np.frombuffer(np.random.default_rng(1).bytes(128), "u1").reshape(2, 64)
+    with h5py.File(endpoint.folder / "alice/noise.nc", "w") as file:
+        made = file.create_dataset("t", (2, 64), "u1", chunks=(1, 64), compression="gzip")
+        made[0] = 0
+        made.id.write_direct_chunk((1, 0), noise[1].tobytes(), filter_mask=1)
+    target = virtualize("s3://alice/noise.nc", "s3://alice/made", format=kind)
+    assert (xr.open_zarr(virtual_store(target)).t.values[1] == noise[1]).all()
+    monkeypatch.setattr(described, "STRANGE_BYTES", 10)
+    with pytest.raises(DataError, match=r"noise.nc: variable 't': HDF5 left a filter out of 1 of its chunks.*way out"):
+        virtualize("s3://alice/noise.nc", "s3://alice/other", format=kind)
+
+
+def test_what_is_no_file_of_netcdf_is_told_by_its_name(endpoint: S3Endpoint, store: Store) -> None:
+    alice = endpoint.folder / "alice"
+    store("whole.nc", year(1), **PACKED)
+    store("classic.nc", year(1), "NETCDF3_CLASSIC")
+    for name, content, message in (
+        ("empty.nc", b"", r"is empty \(0 bytes\)"),
+        ("cut.nc", (alice / "whole.nc").read_bytes()[:-500], "is truncated or damaged .*upload it again"),
+        ("head.nc", (alice / "whole.nc").read_bytes()[:100], "is truncated or damaged"),
+        (
+            "cut3.nc",
+            (alice / "classic.nc").read_bytes()[:-500],
+            r"is truncated: it has [\d,]+ of at least [\d,]+ bytes",
+        ),
+        ("head3.nc", (alice / "classic.nc").read_bytes()[:60], "is truncated or damaged"),
+        ("salted.nc", b"Salted__" + bytes(100), r"encrypted \(openssl\): decrypt it"),
+        ("archive.nc", b"PK\x03\x04" + bytes(100), "a zip archive, or a password-protected one"),
+        ("gzip.nc", b"\x1f\x8b" + bytes(100), "gunzip"),
+        ("grib.nc", b"GRIB" + bytes(100), "a GRIB file: convert it"),
+        ("page.nc", b"<!DOCTYPE html>", "a web page"),
+        ("Größe 1.nc", b"hello world, all", r"neither HDF5/netCDF-4 nor netCDF-3; it begins with b'hello wo'"),
+    ):
+        (alice / name).write_bytes(content)
+        with pytest.raises(DataError, match=f"s3://alice/{name}: .*{message}"):
+            virtualize(f"s3://alice/{name}", "s3://alice/made")
+    assert not [name for name in objects(endpoint) if "made" in name]
+    (alice / "data.txt").write_bytes((alice / "whole.nc").read_bytes())  # an ending says nothing
+    assert virtualize("s3://alice/data.txt", "s3://alice/made") == "s3://alice/made.json"
+
+
+def test_a_group_is_named_by_those_that_there_are(endpoint: S3Endpoint) -> None:
+    path = endpoint.folder / "alice/groups.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", 3)
+        group = file.createGroup("model/out")
+        group.createVariable("t", "f4", ("x",))[:] = 1  # of a dimension of the root's
+    with pytest.raises(DataError, match=r"groups.nc: has no group 'out'; it has: model, model/out"):
+        virtualize("s3://alice/groups.nc", "s3://alice/made", group="out")
+    made = xr.open_zarr(virtual_store(virtualize("s3://alice/groups.nc", "s3://alice/made", group="model/out")))
+    assert made.t.dims == ("x",)
+
+
+def test_upstreams_warnings_are_not_shown(endpoint: S3Endpoint) -> None:
+    climate(endpoint.folder / "alice/climate.nc")
+    for kind in ("kerchunk", "icechunk"):
+        arguments = ["data", "virtualize", "s3://alice/climate.nc", f"s3://alice/{kind}", "--format", kind]
+        with warnings.catch_warnings(record=True) as met:
+            warnings.simplefilter("always")
+            run = CliRunner().invoke(main, arguments)
+            xr.open_zarr(virtual_store(f"s3://alice/{kind}" + (".json" if kind == "kerchunk" else "")))
+        assert [str(warning.message) for warning in met] == []
+        assert run.exit_code == 0, run.output
+        assert "compared 38 values of 6 variables" in run.output
+        assert "made s3://alice/" in run.output
+        assert " s; open it with" in run.output
