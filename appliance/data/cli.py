@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
-STEPS = {"look": "files looked at", "check": "files compared"}
+STEPS = {"look": "files looked at", "check": "files compared", "compare": "arrays and chunks compared"}
 
 
 @click.group()
@@ -81,7 +81,8 @@ def virtualize(
         changes = Preprocess.parsed(preprocess)
         urls = expand(sources)
         with _progress(by_bytes=False) as bar:
-            tasks = {step: bar.add_task(text, total=len(urls)) for step, text in STEPS.items()}
+            totals = {"look": len(urls), "check": len(urls)}  # how many chunks there are is seen as they are compared
+            tasks = {step: bar.add_task(text, total=totals.get(step)) for step, text in STEPS.items()}
             made = make(
                 urls,
                 target,

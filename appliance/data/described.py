@@ -180,7 +180,8 @@ def _add(
     copied, can_stay = kept
     attributes = {str(key): _plain(value) for key, value in variable.attrs.items()}
     if copied:
-        with source.named(f"variable {name!r} cannot be read"):
+        why = f" ({stored.obstacle})" if stored is not None and stored.obstacle else ""
+        with source.named(f"variable {name!r}: xarray cannot read it{why}"):
             values = np.asarray(variable.values)
         if values.dtype.kind == "O" and not all(isinstance(value, str) for value in values.flat):
             raise DataError(

@@ -5,6 +5,7 @@ So the netCDF library itself, through xarray, says what a file holds, and a chec
 
 from __future__ import annotations
 
+import bisect
 import errno
 import os
 from collections.abc import Iterable
@@ -111,11 +112,11 @@ def joined(ranges: Iterable[tuple[int, int]], gap: int = 0) -> Ranges:
 def without(ranges: Iterable[tuple[int, int]], others: Ranges) -> Ranges:
     """The bytes of ``ranges`` that are not in ``others``, which are in order and do not touch."""
     made: Ranges = []
+    ends = [end for _, end in others]
     for start, end in joined(ranges):
         at = start
-        for other_start, other_end in others:
-            if other_end <= at:
-                continue
+        for number in range(bisect.bisect_right(ends, start), len(others)):
+            other_start, other_end = others[number]
             if other_start >= end:
                 break
             if at < other_start:
@@ -133,6 +134,8 @@ def _state(url: str) -> tuple[int, str]:
         found = files.info(url)
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "there is no such object", url) from error
+    except PermissionError as error:
+        raise PermissionError(errno.EACCES, "S3 refuses: you have no right to read it", url) from error
     if found.get("type") == "directory":
         raise DataError(f"{url}: is no object, but the beginning of others' names: add /*.nc")
     return int(found["size"]), str(found.get("ETag", ""))

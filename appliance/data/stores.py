@@ -6,6 +6,7 @@ the facility's "s3", so reads are placed and counted.
 
 from __future__ import annotations
 
+import errno
 import json
 import secrets
 from collections.abc import Callable, Sequence
@@ -41,17 +42,28 @@ def publish_references(described: Described, target: str, check: Check) -> str:
     content = json.dumps(references(described), separators=(",", ":")).encode()
     folder, _, name = target.rpartition("/")
     unchecked = f"{folder}/.unchecked-{secrets.token_hex(8)}-{name}"
-    files.pipe_file(unchecked, content)
+    try:
+        files.pipe_file(unchecked, content)
+    except PermissionError as error:
+        raise PermissionError(errno.EACCES, "S3 refuses: you have no right to write it", target) from error
     try:
         check(_references(unchecked))
     finally:
         files.rm_file(unchecked)
         ReferenceFileSystem.clear_instance_cache()
-    if files.exists(target):
+    if exists(target):
         raise DataError(f"{target}: was made by another process meanwhile: name another place")
     files.pipe_file(target, content)
     ReferenceFileSystem.clear_instance_cache()  # as the one of a deleted namesake that this process may have opened
     return target
+
+
+def exists(url: str) -> bool:
+    """Whether there is an object. Raises ``PermissionError`` where S3 does not say."""
+    try:
+        return bool(fsspec.filesystem("s3").exists(url))
+    except PermissionError as error:
+        raise PermissionError(errno.EACCES, "S3 refuses: you have no right there", url) from error
 
 
 def publish_icechunk(described: Described, target: str, buckets: Sequence[str], check: Check) -> str:
@@ -68,15 +80,20 @@ def publish_icechunk(described: Described, target: str, buckets: Sequence[str], 
     for bucket in buckets:
         store = icechunk.s3_store(**client(), s3_compatible=True)
         config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(f"{S3Address(bucket)}/", store))
+    exists(target)  # S3's own word, where it refuses, is plainer than Icechunk's
     where = storage(target)
-    if icechunk.Repository.exists(where):
+    try:
+        taken = icechunk.Repository.exists(where)
+    except icechunk.IcechunkError as error:
+        raise DataError(f"{target}: Icechunk cannot look there: {_first_line(error)}") from error
+    if taken:
         raise DataError(f"{target}: there is an Icechunk repository already: name another place, or delete it first")
     authorized = keys([f"{S3Address(bucket)}/" for bucket in buckets])
     try:
         repository = icechunk.Repository.create(where, config, authorize_virtual_chunk_access=authorized)
     except icechunk.IcechunkError as error:
         if "clean prefix" not in str(error):
-            raise
+            raise DataError(f"{target}: Icechunk cannot write there: {_first_line(error)}") from error
         raise DataError(
             f"{target}: is no place for an Icechunk repository, as there are other objects below it"
         ) from error
@@ -101,7 +118,7 @@ def publish_icechunk(described: Described, target: str, buckets: Sequence[str], 
 
 def _first_line(error: Exception) -> str:
     """What Icechunk's errors say, without its own calls."""
-    return " ".join(line.strip("|->` x") for line in str(error).splitlines() if "icechunk" not in line)[:200]
+    return str(error).strip().splitlines()[0].strip(" x")
 
 
 def virtual_store(url: str) -> Any:

@@ -6,6 +6,8 @@ many. Opening it is plain xarray, and each chunk is placed and read as a Zarr ch
 
 from __future__ import annotations
 
+import errno
+import functools
 import shutil
 import tempfile
 import warnings
@@ -24,7 +26,7 @@ from appliance.data.files import check_joinable, in_order, joined
 from appliance.data.preprocess import Preprocess
 from appliance.data.repositories import named
 from appliance.data.sources import Source
-from appliance.data.stores import REFERENCES, publish_icechunk, publish_references
+from appliance.data.stores import REFERENCES, exists, publish_icechunk, publish_references
 from appliance.placement.model.s3_address import S3Address
 
 FORMATS = ("kerchunk", "icechunk")
@@ -59,7 +61,7 @@ def virtualize(
         rename: new names of variables and dimensions by the old ones.
         check: "sample" compares all small arrays and of each large one the first chunk, the last and some at random;
             "all" compares everything, and so reads everything twice.
-        progress: called with "look" or "check", and a file's address, as that is done.
+        progress: called with a file's address and what was done: "look" or "check" of all of it, "compare" of one chunk.
         tell: called with what the user should know: what is another type than in the file, and what was compared.
 
     Returns:
@@ -77,30 +79,29 @@ def virtualize(
     named(target)
     if format == "kerchunk":
         target = target if target.endswith(REFERENCES) else f"{target.rstrip('/')}{REFERENCES}"
-        if fsspec.filesystem("s3").exists(target):
+        if exists(target):
             # Notebooks and workers keep the references that they have read: with new ones in the same place, some would
             # read by the old and some by the new.
             raise DataError(f"{target}: is there already: name another place, or delete it and open it in new clusters")
     urls = expand([sources] if isinstance(sources, str) else sources)
     preprocess = Preprocess(tuple(drop), dict(rename or {}))
-    with tempfile.TemporaryDirectory(prefix="appliance-virtualize-") as folder:
+    with tempfile.TemporaryDirectory(prefix="appliance-virtualize-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries, about odd files: what matters is compared
         files = _Files(urls, group, preprocess, Path(folder))
         described, parts = files.described(dim, combine, progress)
         for name, note in described.notes.items():
             tell(f"{name}: {note}")
 
         def compare(store: Any) -> None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                try:
-                    made = xr.open_zarr(store, consolidated=None if format == "kerchunk" else False, chunks=None)
-                except Exception as error:
-                    with files.source(parts[0][0]).opened(**({"drop_variables": drop} if drop else {})):
-                        pass  # says what is wrong where xarray does not open the file either
-                    raise DataError(f"{urls[0]}: cannot be opened in place: {error}; nothing was published") from error
+            try:
+                made = xr.open_zarr(store, consolidated=None if format == "kerchunk" else False, chunks=None)
+            except Exception as error:
+                with files.source(parts[0][0]).opened(**({"drop_variables": drop} if drop else {})):
+                    pass  # says what is wrong where xarray does not open the file either
+                raise DataError(f"{urls[0]}: cannot be opened in place: {error}; nothing was published") from error
             done = Check(made, described, preprocess, check == "all", seed=len(urls))
             for number, (url, part) in enumerate(parts):
-                done.file(files.source(url), part, number == 0)
+                done.file(files.source(url), part, number == 0, functools.partial(progress, "compare", url))
                 progress("check", url)
             for name, note in done.notes.items():
                 tell(f"{name}: {note}")
@@ -174,12 +175,16 @@ class _Files:
 def expand(patterns: Sequence[str]) -> list[str]:
     """The addresses that the patterns name, each once. Raises ``DataError`` for a pattern that names nothing."""
     files = fsspec.filesystem("s3")
+    files.invalidate_cache()  # what other processes wrote since counts
     found: dict[str, None] = {}
     for pattern in patterns:
         S3Address.parse(pattern)
         matching = [pattern]
         if any(c in pattern for c in "*?["):
-            matching = [files.unstrip_protocol(name) for name in files.glob(pattern)]
+            try:
+                matching = [files.unstrip_protocol(name) for name in files.glob(pattern)]
+            except PermissionError as error:
+                raise PermissionError(errno.EACCES, "S3 refuses: you have no right to list it", pattern) from error
         if not matching:
             raise DataError(
                 f"{pattern}: no object has such a name; `fsspec.filesystem('s3').ls(…)` lists what is there"

@@ -194,6 +194,7 @@ def _add_netcdf(group: Any, name: str, variable: dict[str, Any], file: dict[str,
         }
         # The library fails to write what blosc cannot make smaller.
         has["blosc_lz4"] = has["blosc_lz4"] and variable["values"] == "zeros" and variable["dtype"].itemsize > 1
+        has["szip"] = has["szip"] and np.prod(options["chunksizes"]) >= 32
         options["compression"] = next((f for f in filters if f == "zlib" or has.get(f)), None)
         options["szip_pixels_per_block"] = 4
         options["shuffle"], options["fletcher32"] = "shuffle" in filters, "fletcher32" in filters

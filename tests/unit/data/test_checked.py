@@ -193,6 +193,21 @@ def test_what_is_no_file_of_netcdf_is_told_by_its_name(endpoint: S3Endpoint, sto
     assert virtualize("s3://alice/data.txt", "s3://alice/made") == "s3://alice/made.json"
 
 
+def test_what_s3_refuses_is_told_by_its_name(endpoint: S3Endpoint, store: Store) -> None:
+    store("one.nc", year(1), **PACKED)
+    for source, target, kind, message in (
+        ("s3://bob/one.nc", "s3://alice/made", "kerchunk", "no right to read it: 's3://bob/one.nc'"),
+        ("s3://bob/*.nc", "s3://alice/made", "kerchunk", r"no right to list it: 's3://bob/\*.nc'"),
+        ("s3://alice/one.nc", "s3://bob/made", "kerchunk", "no right there: 's3://bob/made.json'"),
+        ("s3://alice/one.nc", "s3://bob/made", "icechunk", "no right there: 's3://bob/made'"),
+    ):
+        with pytest.raises(PermissionError, match=f"S3 refuses: you have {message}"):
+            virtualize(source, target, format=kind)
+    with pytest.raises(DataError, match=r"s3://alice: is no object, but the beginning of others' names"):
+        virtualize("s3://alice", "s3://alice/made")
+    assert objects(endpoint) == ["alice/one.nc"]
+
+
 def test_a_group_is_named_by_those_that_there_are(endpoint: S3Endpoint) -> None:
     path = endpoint.folder / "alice/groups.nc"
     with netCDF4.Dataset(path, "w") as file:
