@@ -1,7 +1,8 @@
 """What a researcher reads of a virtual dataset, compared with the files as xarray opens them.
 
 Compared are names, dimensions, attributes, encodings and values: of arrays in files those of the first and the last
-chunk, of one that was never written, of some at random and of all small arrays; or of all chunks.
+chunk, of one that was never written, of some at random and of all small arrays; or of all chunks. Of the files between
+the first and the last one, a chunk each of a few arrays.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from appliance.data.stored import grid_of
 SMALL_BYTES = 2**20  # arrays up to this are compared whole
 BATCH_BYTES = 256 * 2**20  # of chunks in the copy of a file at a time
 RANDOM = 3  # chunks of an array, beside its ends
+OF_EACH_FILE = 4  # arrays, drawn by lot, of which a chunk is compared in each file between the first and the last
 ENCODINGS = ("dtype", "_FillValue", "missing_value", "scale_factor", "add_offset", "units", "calendar", "_Unsigned",
              "coordinates", "grid_mapping", "bounds")  # fmt: skip
 
@@ -76,7 +78,6 @@ class Check:
         described: what was written of it.
         preprocess: what was dropped and renamed.
         everything: whether all chunks are compared.
-        seed: of the random choice.
         values: how many values have been compared.
         notes: what the user should know, by variable.
     """
@@ -85,12 +86,12 @@ class Check:
     described: Described
     preprocess: Preprocess
     everything: bool = False
-    seed: int = 0
     values: int = 0
 
     def __post_init__(self) -> None:
         self.notes: dict[str, str] = {}
-        self._random = random.Random(self.seed)  # noqa: S311  # a sample, no secret
+        self._random = random.Random()  # noqa: S311  # a sample, no secret
+        self._lot: set[str] = set()
 
     def file(self, source: Source, part: Part, first: bool, progress: Callable[[], None]) -> None:
         """Compare one file; ``progress`` is called after each chunk, or array that is no chunks.
@@ -118,18 +119,20 @@ class Check:
 
     def _chosen(self, url: str, part: Part) -> Iterator[tuple[str, Region, list[tuple[int, int]]]]:
         """Name, region of the dataset and ranges of the file, in turn: the copied ones first."""
+        names = [name for name, variable in self.described.variables.items() if is_virtual(variable)]
+        self._lot = set(self._random.sample(names, min(len(names), OF_EACH_FILE)))
         for name, variable in self.described.variables.items():
             if not is_virtual(variable) and name in self.made.variables:
                 # Decoded: characters are one axis less then.
                 yield name, part.of(self.made[name].variable), []
         for name, variable in self.described.variables.items():
             if is_virtual(variable):
-                for index in self._indices(variable, url, part):
+                for index in self._indices(name, variable, url, part):
                     entry = variable.data.manifest.get_entry(index)
                     ranges = [(entry["offset"], entry["offset"] + entry["length"])] if entry else []
                     yield name, _region(variable, index), ranges
 
-    def _indices(self, variable: xr.Variable, url: str, part: Part) -> list[Index]:
+    def _indices(self, name: str, variable: xr.Variable, url: str, part: Part) -> list[Index]:
         """The chunks of a file that are compared."""
         grid = grid_of(variable.shape, variable.data.chunks)
         axes = [range(count) for count in grid]
@@ -140,13 +143,16 @@ class Check:
         elif part.dim and url != self.described.url:
             return []
         count = math.prod(len(axis) for axis in axes)
-        if self.everything or variable.nbytes <= SMALL_BYTES or count <= RANDOM + 3:
+        alone = part.dim not in variable.dims
+        if self.everything or variable.nbytes <= SMALL_BYTES or (alone and count <= RANDOM + 3):
             return list(itertools.product(*axes))
-        chosen = {tuple(axis[0] for axis in axes), tuple(axis[-1] for axis in axes)}
-        chosen |= {tuple(self._random.choice(axis) for axis in axes) for _ in range(RANDOM)}
+        first, last = alone or not part.start, alone or part.start + part.length == variable.sizes[part.dim]
+        chosen = {tuple(axis[-1 if end else 0] for axis in axes) for end in (False, True) if (first, last)[end]}
+        some = RANDOM if first else int(name in self._lot)
+        chosen |= {tuple(self._random.choice(axis) for axis in axes) for _ in range(some)}
         paths = variable.data.manifest._paths[tuple(slice(axis[0], axis[-1] + 1) for axis in axes)]
         never = np.argwhere(paths == "")
-        if len(never):
+        if len(never) and (first or name in self._lot):
             index = never[self._random.randrange(len(never))]
             chosen.add(tuple(int(at) + axis[0] for at, axis in zip(index, axes, strict=True)))
         return sorted(chosen)

@@ -61,7 +61,7 @@ def virtualize(
         rename: new names of variables and dimensions by the old ones.
         check: "sample" compares all small arrays and of each large one the first chunk, the last and some at random;
             "all" compares everything, and so reads everything twice.
-        progress: called with a file's address and what was done: "look" or "check" of all of it, "compare" of one chunk.
+        progress: called with what was done ("look" at a file, "compare" a chunk, "check" a file) and the address.
         tell: called with what the user should know: what is another type than in the file, and what was compared.
 
     Returns:
@@ -99,7 +99,7 @@ def virtualize(
                 with files.source(parts[0][0]).opened(**({"drop_variables": drop} if drop else {})):
                     pass  # says what is wrong where xarray does not open the file either
                 raise DataError(f"{urls[0]}: cannot be opened in place: {error}; nothing was published") from error
-            done = Check(made, described, preprocess, check == "all", seed=len(urls))
+            done = Check(made, described, preprocess, check == "all")
             for number, (url, part) in enumerate(parts):
                 done.file(files.source(url), part, number == 0, functools.partial(progress, "compare", url))
                 progress("check", url)

@@ -98,6 +98,22 @@ def test_of_a_large_array_ends_and_some_are_read_and_all_if_wished(
         assert fewest <= chunks <= most
 
 
+def test_of_many_files_each_has_a_chunk_compared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compared, "SMALL_BYTES", 0)
+    for number in range(1, 6):
+        store(f"era/{number}.nc", year(number, days=40), **PACKED)
+    met: list[str] = []
+    virtualize(
+        "s3://alice/era/*.nc",
+        "s3://alice/era",
+        progress=lambda step, url: met.append(url[-4]) if step == "compare" else None,
+    )
+    chunks = [met.count(str(number)) - 3 for number in range(1, 6)]  # beside time, lat and x
+    assert 2 <= chunks[0] <= 4  # the first of the dataset, and three at random
+    assert chunks[1:4] == [1, 1, 1]
+    assert 1 <= chunks[4] <= 2  # one at random, and the last
+
+
 @KINDS
 def test_an_interrupt_leaves_nothing(
     endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str
