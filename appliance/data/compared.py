@@ -25,7 +25,7 @@ from appliance.data.sources import Source
 from appliance.data.stored import grid_of
 
 SMALL_BYTES = 2**20  # arrays up to this are compared whole
-BATCH_BYTES = 256 * 2**20  # of chunks in the copy of a file at a time
+BATCH_BYTES = 64 * 2**20  # of chunks in the copy of a file at a time
 RANDOM = 3  # chunks of an array, beside its ends
 OF_EACH_FILE = 4  # arrays, drawn by lot, of which a chunk is compared in each file between the first and the last
 ENCODINGS = ("dtype", "_FillValue", "missing_value", "scale_factor", "add_offset", "units", "calendar", "_Unsigned",

@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import fsspec
 
@@ -66,7 +67,7 @@ class PartialCopy:
                     if len(content) != end - start:
                         raise DataError(f"{self.url}: was changed while it was read: try again when it is at rest")
                     file.seek(start)
-                    file.write(content)
+                    self._write(file, content)
         self._got = joined([*self._got, *pieces])
 
     def fetch_all_but(self, holes: Ranges) -> None:
@@ -89,8 +90,20 @@ class PartialCopy:
                 for at in range(start, end, PIECE_BYTES):
                     source.seek(at)
                     file.seek(at)
-                    file.write(source.read(min(PIECE_BYTES, end - at)))
+                    self._write(file, source.read(min(PIECE_BYTES, end - at)))
         self._got = list(self._kept)
+
+    def _write(self, file: BinaryIO, content: bytes) -> None:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise DataError(
+                f"{self.url}: no space for a copy of what is looked at in {self.path.parents[2]}: delete files "
+                "there, or set TMPDIR to a folder in your home"
+            ) from error
 
     def check_unchanged(self) -> None:
         """Raise ``DataError`` where the object is not the one that was there at first."""

@@ -31,7 +31,7 @@ from appliance.placement.model.s3_address import S3Address
 
 FORMATS = ("kerchunk", "icechunk")
 CHECKS = ("sample", "all")
-COPIES_BYTES = 256 * 2**20  # of files' partial copies on the disk; of more files they are fetched twice
+COPIES_BYTES = 64 * 2**20  # of files' partial copies on the disk; of more files they are fetched twice
 
 
 def virtualize(

@@ -18,6 +18,7 @@ from s3_endpoint import S3Endpoint
 
 from appliance.cli import main
 from appliance.data import DataError, compared, described, stores, virtual_store, virtualize
+from appliance.data.partial_copy import PartialCopy
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 Store = Callable[..., str]
@@ -152,14 +153,15 @@ def test_a_file_that_changes_meanwhile_is_refused(
     endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store("one.nc", year(1), **PACKED)
-    right = compared.Check.file
+    right = PartialCopy.check_unchanged
 
-    def changed(*arguments: Any) -> None:
+    def changed(copy: PartialCopy) -> None:
+        """After all has been compared, and before the last look."""
         store("one.nc", year(2), **PACKED)
-        right(*arguments)
+        right(copy)
 
-    monkeypatch.setattr(compared.Check, "file", changed)
-    with pytest.raises(DataError, match=r"s3://alice/one.nc: (was changed while it was read|variable)"):
+    monkeypatch.setattr(PartialCopy, "check_unchanged", changed)
+    with pytest.raises(DataError, match=r"s3://alice/one.nc: was changed while it was read: try again"):
         virtualize("s3://alice/one.nc", "s3://alice/made")
     assert objects(endpoint) == ["alice/one.nc"]
 
