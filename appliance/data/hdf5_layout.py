@@ -20,6 +20,10 @@ NON_COORDINATE = "_nc4_non_coord_"
 NAMES = {4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf", 32004: "lz4", 32008: "bitshuffle", 32013: "zfp"}
 
 
+class NoGroupError(Exception):
+    """There is no such group; the message lists those that there are."""
+
+
 class UnreadableError(Exception):
     """A file that must not be opened; the message names the variable."""
 
@@ -32,7 +36,7 @@ def read(file: Any, group: str | None) -> Layout:
         group: its path.
 
     Raises:
-        KeyError: there is no such group; the argument is the list of those that there are.
+        NoGroupError: there is no such group.
         OSError: it is no HDF5 file, or a damaged one.
         UnreadableError: there is something in it with which the netCDF library does not open it, or crashes.
     """
@@ -51,16 +55,20 @@ def read(file: Any, group: str | None) -> Layout:
                 )
             elif isinstance(item, h5py.Dataset) and _is_deadly(item):
                 raise UnreadableError(
-                    f"variable {name!r}: is of {item.dtype} with a fill value, at which the netCDF library crashes "
-                    "(4.10.1); way out: rewrite it as float32"
+                    f"variable {name!r}: is of {_type_name(item)} with a fill value, at which the netCDF library "
+                    "(4.10.1) crashes; way out: rewrite it as float32"
                 )
 
         opened.visititems(visit)
         found = opened.get(group or "/")
         if not isinstance(found, h5py.Group):
-            raise KeyError(groups)
+            raise NoGroupError(", ".join(groups) or "none")
         arrays = {}
-        for name, item in found.items():
+        for name in found:
+            try:
+                item = found[name]
+            except (KeyError, OSError):  # a link to somewhere else
+                continue
             if isinstance(item, h5py.Dataset):
                 arrays[name.removeprefix(NON_COORDINATE)] = _stored(item)
         return Layout(arrays, groups=groups)
@@ -90,10 +98,10 @@ def _stored(dataset: Any) -> Stored:
     shape = tuple(int(size) for size in dataset.shape)
     dtype = _number(dataset)
     if _is_odd_float(dataset):
-        found = _listed(dataset, shape, None, f"its type {dataset.dtype} is none of netCDF's")
-        return replace(found, unreadable=f"is of {dataset.dtype}, at which the netCDF library crashes (4.10.1)")
+        found = _listed(dataset, shape, None, f"its type ({_type_name(dataset)}) is none of netCDF's")
+        return replace(found, unreadable=f"is of {_type_name(dataset)}, at which the netCDF library crashes (4.10.1)")
     if dtype is None:
-        return _listed(dataset, shape, None, f"its type {dataset.dtype} is none of Zarr's")
+        return _listed(dataset, shape, None, f"its type ({_type_name(dataset)}) is none of Zarr's")
     if dataset.is_virtual or dataset.external:
         return one_piece(shape, 0, None, "its values lie in other files")
     if plist.get_layout() == h5py.h5d.COMPACT:
@@ -109,6 +117,13 @@ def _stored(dataset: Any) -> Stored:
     return _listed(dataset, shape, None if obstacle else Numbers(dtype, tuple(codecs)), obstacle)
 
 
+def _type_name(dataset: Any) -> str:
+    try:
+        return str(dataset.dtype)
+    except TypeError:  # h5py knows no NumPy type for it
+        return f"HDF5's class {dataset.id.get_type().get_class()}"
+
+
 def _number(dataset: Any) -> np.dtype[Any] | None:
     """The type of plain numbers and characters; None for strings, structures and numbers of unusual bits."""
     import h5py
@@ -118,7 +133,10 @@ def _number(dataset: Any) -> np.dtype[Any] | None:
         kind = kind.get_super()  # h5py would make bool of some
     if not isinstance(kind, h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID | h5py.h5t.TypeStringID):
         return None
-    dtype: np.dtype[Any] = np.dtype(kind.dtype)
+    try:
+        dtype: np.dtype[Any] = np.dtype(kind.dtype)
+    except TypeError:
+        return None
     if dtype.kind == "S":
         return dtype if dtype.itemsize == 1 and not kind.is_variable_str() else None
     if dtype.kind not in "iuf" or dtype.itemsize > 8 or (dtype.kind == "f" and dtype.itemsize < 4):

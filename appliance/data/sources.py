@@ -113,9 +113,8 @@ def _layout(copy: PartialCopy, group: str | None) -> Layout:
         raise
     except hdf5_layout.UnreadableError as error:
         raise DataError(f"{url}: {error}") from error
-    except KeyError as error:
-        groups = error.args[0] if error.args and isinstance(error.args[0], list) else []
-        raise DataError(f"{url}: has no group {group!r}; it has: {', '.join(groups) or 'none'}") from error
+    except hdf5_layout.NoGroupError as error:
+        raise DataError(f"{url}: has no group {group!r}; it has: {error}") from error
     except Exception as error:  # h5py and scipy say what they met in many ways
         raise DataError(f"{url}: is truncated or damaged ({error}): upload it again, or make it anew") from error
     if first.startswith(CDF5):

@@ -77,6 +77,8 @@ def publish_icechunk(described: Described, target: str, buckets: Sequence[str], 
     import icechunk
 
     config = icechunk.RepositoryConfig.default()
+    # Of no use, since our store reads manifests itself; of a dataset that is refused it would log an error.
+    config.manifest = icechunk.ManifestConfig(preload=icechunk.ManifestPreloadConfig(max_total_refs=0))
     for bucket in buckets:
         store = icechunk.s3_store(**client(), s3_compatible=True)
         config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(f"{S3Address(bucket)}/", store))

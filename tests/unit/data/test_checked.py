@@ -251,3 +251,19 @@ def test_upstreams_warnings_are_not_shown(endpoint: S3Endpoint) -> None:
         assert "compared 38 values of 6 variables" in run.output
         assert "made s3://alice/" in run.output
         assert " s; open it with" in run.output
+
+
+def test_what_h5py_or_the_netcdf_library_does_not_know_is_told_or_left_out(endpoint: S3Endpoint) -> None:
+    for kind in ("bits", "link"):
+        with h5py.File(endpoint.folder / f"alice/{kind}.nc", "w") as file:
+            file.create_dataset("good", data=np.arange(12.0).reshape(3, 4))
+            if kind == "link":
+                file["elsewhere"] = h5py.ExternalLink("missing.h5", "/t")
+            else:
+                h5py.h5d.create(file.id, b"bits", h5py.h5t.STD_B8LE, h5py.h5s.create_simple((3,)))
+    made = xr.open_zarr(virtual_store(virtualize("s3://alice/bits.nc", "s3://alice/made")))
+    assert set(made.variables) == {"good"}  # as xarray
+    with pytest.raises(
+        DataError, match=r"link.nc: the netCDF library cannot open it, so xarray cannot either: .*way out"
+    ):
+        virtualize("s3://alice/link.nc", "s3://alice/other")

@@ -15,7 +15,7 @@ import generated_files
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 from s3_endpoint import S3Endpoint
 
@@ -48,7 +48,10 @@ def test_what_is_published_is_what_the_file_holds(
     endpoint.empty()
     path = endpoint.folder / "alice" / "Ordner ü" / "a b.nc"
     path.parent.mkdir(parents=True)
-    generated_files.write(path, file)
+    try:
+        generated_files.write(path, file)
+    except (RuntimeError, ValueError):  # the libraries do not write all: blosc of noise, szip of short chunks
+        reject()
     row = f"{file['format']} {kind}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(described, "SMALL_BYTES", small)
