@@ -71,7 +71,7 @@ def read(file: Any, group: str | None) -> Layout:
                 continue
             if isinstance(item, h5py.Dataset):
                 arrays[name.removeprefix(NON_COORDINATE)] = _stored(item)
-        return Layout(arrays, groups=groups)
+        return Layout(arrays)
 
 
 def _is_odd_float(dataset: Any) -> bool:
@@ -103,7 +103,9 @@ def _stored(dataset: Any) -> Stored:
     if dtype is None:
         return _listed(dataset, shape, None, f"its type ({_type_name(dataset)}) is none of Zarr's")
     if dataset.is_virtual or dataset.external:
-        return one_piece(shape, 0, None, "its values lie in other files")
+        # A copy of this file alone would give HDF5's fill value for them, without a word.
+        found = one_piece(shape, 0, None, "its values lie in other files")
+        return replace(found, unreadable="its values lie in other files (HDF5's virtual or external storage)")
     if plist.get_layout() == h5py.h5d.COMPACT:
         return one_piece(shape, 0, None, "its values lie in the header")
     codecs, obstacle = [], ""

@@ -267,3 +267,22 @@ def test_what_h5py_or_the_netcdf_library_does_not_know_is_told_or_left_out(endpo
         DataError, match=r"link.nc: the netCDF library cannot open it, so xarray cannot either: .*way out"
     ):
         virtualize("s3://alice/link.nc", "s3://alice/other")
+
+
+@pytest.mark.parametrize("kind", ["virtual", "external"])
+def test_values_in_other_files_are_not_taken_for_fill_values(endpoint: S3Endpoint, kind: str) -> None:
+    folder = endpoint.folder / "alice"
+    with h5py.File(folder / "values.h5", "w") as file:
+        file.create_dataset("t", data=np.arange(12.0))
+    with h5py.File(folder / "one.nc", "w") as file:
+        file.create_dataset("good", data=np.arange(3.0))
+        if kind == "virtual":
+            layout = h5py.VirtualLayout((12,), "f8")
+            layout[:] = h5py.VirtualSource("values.h5", "t", (12,))
+            file.create_virtual_dataset("t", layout)
+        else:
+            (folder / "values.bin").write_bytes(np.arange(12.0).tobytes())
+            file.create_dataset("t", (12,), "f8", external=[("values.bin", 0, 96)])
+    with pytest.raises(DataError, match=r"one.nc: variable 't': its values lie in other files .*--preprocess drop=t"):
+        virtualize("s3://alice/one.nc", "s3://alice/made")
+    assert virtualize("s3://alice/one.nc", "s3://alice/made", drop=["t"])
