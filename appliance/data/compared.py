@@ -11,7 +11,7 @@ import itertools
 import math
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,14 @@ import xarray as xr
 from appliance.data import DataError
 from appliance.data.described import TEXT, Described, is_virtual
 from appliance.data.preprocess import Preprocess
+from appliance.data.sameness import (
+    compare_attributes,
+    compare_encodings,
+    difference,
+    is_widened,
+    rounding_of,
+    same_values,
+)
 from appliance.data.sources import Source
 from appliance.data.stored import grid_of
 
@@ -28,9 +36,6 @@ SMALL_BYTES = 2**20  # arrays up to this are compared whole
 BATCH_BYTES = 64 * 2**20  # of chunks in the copy of a file at a time
 RANDOM = 3  # chunks of an array, beside its ends
 OF_EACH_FILE = 4  # arrays, drawn by lot, of which a chunk is compared in each file between the first and the last
-ENCODINGS = ("dtype", "_FillValue", "missing_value", "scale_factor", "add_offset", "units", "calendar", "_Unsigned",
-             "coordinates", "grid_mapping", "bounds")  # fmt: skip
-
 Index = tuple[int, ...]
 Region = tuple[slice, ...]
 
@@ -179,31 +184,31 @@ class Check:
         ):
             if here != there:
                 names = ", ".join(sorted(here ^ there))
-                raise _difference(url, f"its {what}", f"differ by {names}")
+                raise difference(url, f"its {what}", f"differ by {names}")
         dropped = self.described.dropped
-        _compare_attributes(url, "the dataset", made.attrs, truth.attrs, dropped.get("", set()) if first else None)
+        compare_attributes(url, "the dataset", made.attrs, truth.attrs, dropped.get("", set()) if first else None)
         for name in truth.variables:
             a, b = made[name].variable, truth[name].variable
             who = f"variable {name!r}"
             sizes = {**a.sizes, part.dim: part.length} if part.dim in a.dims else dict(a.sizes)
             if a.dims != b.dims or sizes != dict(b.sizes):
-                raise _difference(url, who, f"has the dimensions {sizes}, but {dict(b.sizes)} in the file")
-            _compare_attributes(url, who, a.attrs, b.attrs, dropped.get(str(name), set()) if first else None)
+                raise difference(url, who, f"has the dimensions {sizes}, but {dict(b.sizes)} in the file")
+            compare_attributes(url, who, a.attrs, b.attrs, dropped.get(str(name), set()) if first else None)
             self._compare_dtype(url, str(name), a, b)
             if first and name not in self.described.recounted:
-                _compare_encodings(url, who, a, b)
+                compare_encodings(url, who, a, b)
 
     def _compare_dtype(self, url: str, name: str, a: xr.Variable, b: xr.Variable) -> None:
         kinds = tuple(v.dtype.newbyteorder("=") if v.dtype.kind in "iuf" else v.dtype for v in (a, b))
         if kinds[0] == kinds[1] or all(v.dtype.kind in TEXT for v in (a, b)):
             return
-        if _widened(a, b):
+        if is_widened(a, b):
             self.notes[name] = (
                 f"is {a.dtype} here and {b.dtype} in the file: its scale_factor or add_offset is of a short type, "
                 "which attributes in Zarr cannot be"
             )
             return
-        raise _difference(url, f"variable {name!r}", f"is {a.dtype}, but {b.dtype} in the file")
+        raise difference(url, f"variable {name!r}", f"is {a.dtype}, but {b.dtype} in the file")
 
     def _compare_values(self, url: str, name: str, truth: xr.Dataset, region: Region, part: Part) -> None:
         made = self.made[name].variable[region]
@@ -221,19 +226,13 @@ class Check:
             try:
                 found = np.asarray(made.values)
             except Exception as error:  # of codecs, of Zarr, of S3
-                raise _difference(url, who, f"cannot be read in place: {error}") from error
+                raise difference(url, who, f"cannot be read in place: {error}") from error
         self.values += found.size
         if found.shape != expected.shape:
-            raise _difference(url, who, f"has the shape {found.shape}, but {expected.shape} in the file")
+            raise difference(url, who, f"has the shape {found.shape}, but {expected.shape} in the file")
         whole = truth[name].variable
-        rounding = None
-        if expected.dtype == np.float32 and {"scale_factor", "add_offset"} & set(whole.encoding):
-            # NumPy multiplies float32 by its own float64 as float64, and by Python's float, which JSON has, as float32:
-            # a rounding of the number, of the product and of the sum.
-            offset = abs(float(np.asarray(whole.encoding.get("add_offset", 0.0)).reshape(())))
-            info = np.finfo("f4")
-            rounding = 4 * float(info.eps) * (np.abs(found) + 2 * offset) + float(info.tiny)
-        same = _same_values(found, expected, rounding)
+        rounding = rounding_of(found, expected, whole)
+        same = same_values(found, expected, rounding)
         if (
             rounding is not None
             and found.dtype == expected.dtype
@@ -245,7 +244,7 @@ class Check:
         if not same.all():
             at = tuple(int(i) for i in np.argwhere(~same)[0]) if same.ndim else ()
             here = tuple(i + axis.start for i, axis in zip(at, there, strict=True)) if at else ()
-            raise _difference(url, who, f"at {here} is {found[at]!s}, but {expected[at]!s} in the file")
+            raise difference(url, who, f"at {here} is {found[at]!s}, but {expected[at]!s} in the file")
 
 
 class _Preprocessed:
@@ -265,99 +264,8 @@ class _Preprocessed:
         self._raw.__exit__(*error)
 
 
-def _difference(url: str, who: str, what: str) -> DataError:
-    return DataError(
-        f"{url}: {who}: {what}: nothing was published; way out: try the other --format, leave the variable out with "
-        "--preprocess drop=NAME, or convert the file to Zarr"
-    )
-
-
 def _region(variable: xr.Variable, index: Index) -> Region:
     return tuple(
         slice(at * chunk, min((at + 1) * chunk, size))
         for at, chunk, size in zip(index, variable.data.chunks, variable.shape, strict=True)
     )
-
-
-def _widened(a: xr.Variable, b: xr.Variable) -> bool:
-    """Whether ``a`` is of a wider type for no other reason than that a scale of ``b`` is of a narrow one."""
-    scales = [np.asarray(b.encoding.get(key, 0.0)).dtype for key in ("scale_factor", "add_offset")]
-    kinds = {v.dtype.kind.replace("u", "i") for v in (a, b)}
-    return (
-        len(kinds) == 1
-        and kinds <= {"i", "f"}
-        and a.dtype.itemsize > b.dtype.itemsize
-        and any(scale.kind in "iuf" and scale.itemsize < 8 for scale in scales)
-    )
-
-
-def _compare_attributes(
-    url: str, who: str, made: Mapping[Any, Any], truth: Mapping[Any, Any], dropped: set[str] | None
-) -> None:
-    """Compare all attributes but ``dropped`` with those of a first file; None for one that is joined to it."""
-    names = set(made) if dropped is None else set(made) | set(truth) - dropped
-    for name in sorted(names, key=str):
-        if name not in truth or name not in made or not same_attribute(made[name], truth[name]):
-            here, there = (repr(each.get(name, "missing")) for each in (made, truth))
-            raise _difference(url, who, f"attribute {name!r} is {here}, but {there} in the file")
-
-
-def same_attribute(made: Any, truth: Any) -> bool:
-    """Whether a value is the same, though JSON has but one kind of float and of integer."""
-    a, b = np.asarray(made), np.asarray(truth)
-    if a.size == b.size == 0:
-        return True
-    if (a.dtype.kind in TEXT) != (b.dtype.kind in TEXT) or (a.dtype.kind in "iu") != (b.dtype.kind in "iu"):
-        return False
-    if a.dtype.kind in TEXT:
-        return bool(a.shape == b.shape and all(x == y for x, y in zip(a.flat, b.flat, strict=True)))
-    return bool(np.array_equal(a.reshape(-1), b.reshape(-1), equal_nan=True))
-
-
-def _compare_encodings(url: str, who: str, a: xr.Variable, b: xr.Variable) -> None:
-    for key in ENCODINGS:
-        here, there = a.encoding.get(key), b.encoding.get(key)
-        if key == "dtype":
-            same = here is None or there is None or _same_stored(here, there)
-        elif here is None or there is None:
-            # NaN says nothing: of floats it is missing anyhow, and no integer is.
-            said = there if here is None else here
-            same = here is there or (key in ("missing_value", "_FillValue") and bool(np.all(_nan(said))))
-        else:
-            same = same_attribute(here, there) or (_number(here) and _number(there) and bool(np.all(here == there)))
-        if not same:
-            raise _difference(url, who, f"encoding {key!r} is {here!r}, but {there!r} in the file")
-
-
-def _same_stored(a: Any, b: Any) -> bool:
-    if b is str:  # the netCDF library's strings
-        b = np.dtype("O")
-    a, b = np.dtype(a), np.dtype(b)
-    return a.newbyteorder("=") == b.newbyteorder("=") if a.kind in "iuf" else a.kind in TEXT and b.kind in TEXT
-
-
-def _number(value: Any) -> bool:
-    return np.asarray(value).dtype.kind in "iuf"
-
-
-def _nan(value: Any) -> Any:
-    return np.isnan(value) if _number(value) else False
-
-
-def _same_values(found: np.ndarray, expected: np.ndarray, rounding: np.ndarray | None) -> np.ndarray:
-    if found.dtype.kind in "OT" or expected.dtype.kind in "OT":
-        pairs = zip(found.reshape(-1), expected.reshape(-1), strict=True)
-        return np.array([_text(a) == _text(b) or (a != a and b != b) for a, b in pairs], bool).reshape(found.shape)
-    if found.dtype.kind in "mM":
-        return np.asarray((found == expected) | (np.isnat(found) & np.isnat(expected)))
-    with np.errstate(all="ignore"):
-        same = found == expected
-        if found.dtype.kind == "f":
-            same = same | (np.isnan(found) & np.isnan(expected))
-            if rounding is not None:
-                same = same | (np.abs(found - expected) <= rounding)
-    return np.asarray(same)
-
-
-def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, str) else value
