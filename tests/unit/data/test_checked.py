@@ -85,6 +85,50 @@ def test_a_wrong_chunk_is_found_and_nothing_stays(
         virtual_store("s3://alice/made.json" if kind == "kerchunk" else "s3://alice/made")
 
 
+@pytest.mark.parametrize(
+    ("key", "old", "new", "message"),
+    [
+        ("tas/.zarray", "-9999.0", "-1.0", r"variable 'tas': encoding '_FillValue' is .*-1.0.*, but .*-9999.0"),
+        (
+            "tas/.zarray",
+            '"fill_value":-9999.0',
+            '"fill_value":null',
+            "variable 'tas': encoding '_FillValue' is None, but",
+        ),
+        ("flag/.zarray", '"fill_value":null', '"fill_value":0', "variable 'flag': is float64, but int32 in the file"),
+        ("flag/.zarray", "<i4", "<u4", "variable 'flag': is uint32, but int32 in the file"),
+        ("crs/.zattrs", "[30.0,60.0]", '"30 60"', "variable 'crs': attribute 'standard_parallel' is '30 60', but"),
+        (
+            "crs/.zattrs",
+            '"standard_parallel":[30.0,60.0]',
+            '"other":1',
+            "variable 'crs': attribute 'other' is 1, but 'missing'",
+        ),
+        ("rain/.zattrs", "}", ',"coordinates":"crs"}', "its coordinates: differ by crs"),
+        ("rain/.zattrs", '"time","x"', '"x","time"', "its variables|dimensions|cannot be opened in place"),
+        ("height/0", "base64:", "base64:AAAAAAAA8D8=", "variable 'height': at .* is 1.0, but 2.0 in the file"),
+    ],
+)
+def test_each_difference_is_told(
+    endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch, key: str, old: str, new: str, message: str
+) -> None:
+    climate(endpoint.folder / "alice/climate.nc")
+    right = stores.references
+
+    def wrong(described: Any) -> Any:
+        made = right(described)
+        text = made["refs"][key]
+        made["refs"][key] = new if key == "height/0" else text.replace(old, new)
+        assert made["refs"][key] != text
+        del made["refs"][".zmetadata"]
+        return made
+
+    monkeypatch.setattr(stores, "references", wrong)
+    with pytest.raises(DataError, match=f"s3://alice/climate.nc: ({message})"):
+        virtualize("s3://alice/climate.nc", "s3://alice/made")
+    assert objects(endpoint) == ["alice/climate.nc"]
+
+
 def test_of_a_large_array_ends_and_some_are_read_and_all_if_wished(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
