@@ -51,9 +51,13 @@ def publish_references(described: Described, target: str, check: Check) -> str:
     finally:
         files.rm_file(unchecked)
         ReferenceFileSystem.clear_instance_cache()
-    if exists(target):
-        raise DataError(f"{target}: was made by another process meanwhile: name another place")
-    files.pipe_file(target, content)
+    try:
+        files.pipe_file(target, content, mode="create")  # S3 itself lets one of two processes have the name
+    except OSError as error:  # s3fs has no kind of its own for "is there already"
+        if not exists(target):
+            raise
+        if files.cat_file(target) != content:  # where the answer was lost and s3fs asked again, it is this one's own
+            raise DataError(f"{target}: was made by another process meanwhile: name another place") from error
     ReferenceFileSystem.clear_instance_cache()  # as the one of a deleted namesake that this process may have opened
     return target
 
@@ -82,7 +86,9 @@ def publish_icechunk(described: Described, target: str, buckets: Sequence[str], 
     for bucket in buckets:
         store = icechunk.s3_store(**client(), s3_compatible=True)
         config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(f"{S3Address(bucket)}/", store))
-    exists(target)  # S3's own word, where it refuses, is plainer than Icechunk's
+    # S3's own word, where it refuses, is plainer than Icechunk's.
+    if exists(target) and fsspec.filesystem("s3").isfile(target):
+        raise DataError(f"{target}: is an object, and so no place for an Icechunk repository: name another place")
     where = storage(target)
     try:
         taken = icechunk.Repository.exists(where)
@@ -108,14 +114,22 @@ def publish_icechunk(described: Described, target: str, buckets: Sequence[str], 
         repository.reset_branch(BRANCH, snapshot)
         repository.delete_branch(UNCHECKED)
     except BaseException as error:  # an interrupt too
-        fsspec.filesystem("s3").invalidate_cache()
-        fsspec.filesystem("s3").rm(target, recursive=True)
+        _remove(target)
         if isinstance(error, icechunk.IcechunkError):
             raise DataError(
                 f"{target}: Icechunk cannot keep it: {_first_line(error)}; way out: --format kerchunk"
             ) from error
         raise
     return target
+
+
+def _remove(target: str) -> None:
+    """Delete the objects below an address, and not one that has the address itself, as ``rm`` would."""
+    files = fsspec.filesystem("s3")
+    files.invalidate_cache()
+    address = S3Address.parse(target)
+    folder = f"{address.bucket}/{address.key.strip('/')}/"
+    files.rm([name for name in files.find(folder) if name.startswith(folder)])
 
 
 def _first_line(error: Exception) -> str:

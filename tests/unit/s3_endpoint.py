@@ -134,6 +134,8 @@ class _Handler(http_serving.Handler):
         if method == "PUT":
             if "partNumber" in query:
                 self.s3.parts[f"{path}?{int(query['partNumber'][0]):05}"] = body
+            elif self.headers.get("If-None-Match") == "*" and file.is_file():
+                return self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
             elif file.parent == self.s3.folder:
                 file.mkdir(exist_ok=True)
             else:

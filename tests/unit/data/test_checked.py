@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import h5py
 import netCDF4
 import numpy as np
@@ -171,6 +172,27 @@ def test_an_interrupt_leaves_nothing(
     monkeypatch.setattr(compared.Check, "file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         virtualize("s3://alice/one.nc", "s3://alice/made", format=kind)
+    assert objects(endpoint) == ["alice/one.nc"]
+
+
+def test_of_two_that_make_the_same_one_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store("one.nc", year(1), **PACKED)
+    right = compared.Check.file
+
+    def slow(*arguments: Any) -> None:
+        fsspec.filesystem("s3").pipe_file("s3://alice/made.json", b"another's")
+        right(*arguments)
+
+    monkeypatch.setattr(compared.Check, "file", slow)
+    with pytest.raises(DataError, match=r"s3://alice/made.json: was made by another process meanwhile"):
+        virtualize("s3://alice/one.nc", "s3://alice/made")
+    assert fsspec.filesystem("s3").cat_file("s3://alice/made.json") == b"another's"
+
+
+def test_a_file_is_no_place_for_a_repository(endpoint: S3Endpoint, store: Store) -> None:
+    store("one.nc", year(1), **PACKED)
+    with pytest.raises(DataError, match=r"s3://alice/one.nc: is an object, and so no place"):
+        virtualize("s3://alice/one.nc", "s3://alice/one.nc", format="icechunk")
     assert objects(endpoint) == ["alice/one.nc"]
 
 
