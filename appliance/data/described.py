@@ -40,6 +40,7 @@ class Described:
         notes: what the user should know of a variable.
         recounted: times that are counted from another day than in the files.
         dropped: attributes that differ between the files, by variable; "" is the dataset.
+        unknown: names of the preprocessing that are not in the file.
     """
 
     url: str
@@ -51,6 +52,7 @@ class Described:
     notes: dict[str, str] = field(default_factory=dict)
     recounted: frozenset[str] = frozenset()
     dropped: dict[str, set[str]] = field(default_factory=dict)
+    unknown: frozenset[str] = frozenset()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -92,7 +94,7 @@ def describe(source: Source, preprocess: Preprocess, dim: str | None, kept: bool
     """
     _fetch_small(source)
     with source.raw() as (raw, attributes):
-        preprocess.check_names(source.url, raw)
+        unknown = preprocess.unknown(raw)
         variables, attributes = preprocess.applied(source.url, raw, attributes)
         stored = {
             new: source.layout.arrays[old].padded(variables[new].shape)
@@ -111,7 +113,7 @@ def describe(source: Source, preprocess: Preprocess, dim: str | None, kept: bool
             _check_copiable(source.url, name, variables[name], stored.get(name))
         source.copy.fetch(r for name in copied if name in stored for r in stored[name].ranges())
     # Opened anew, since the library remembers what it found in holes.
-    made = Described(source.url, {}, attributes)
+    made = Described(source.url, {}, attributes, unknown=unknown)
     with source.raw() as (raw, _):
         variables, _ = preprocess.applied(source.url, raw, {})
         for name in variables:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from appliance.data import DataError
-from appliance.data.described import Described, is_virtual
+from appliance.data.described import TEXT, Described, is_virtual
 from appliance.data.joined_times import decoded, joined_times
 from appliance.data.times import is_time
 
@@ -36,7 +36,7 @@ def check_joinable(opened: Sequence[Described], dim: str) -> None:
             here, there = (each, first) if name in each.variables else (first, each)
             raise DataError(
                 f"{there.url}: has no variable {name!r}, which {here.url} has: join only files with the same "
-                f"variables, or leave it out with --preprocess drop={name} where it is"
+                f"variables, or leave it out with --preprocess drop={name}"
             )
         for name in first.variables:
             _check_variable(name, first, each, dim)
@@ -106,22 +106,31 @@ def _same(a: Any, b: Any) -> bool:
         return bool(np.all(a == b))
 
 
+def is_ordered(opened: Sequence[Described], by: str) -> bool:
+    """Whether all files have a coordinate of numbers or times of this name, by which they can be put in order."""
+    return all(
+        by in each.variables and each.variables[by].ndim == 1 and each.variables[by].dtype.kind not in TEXT
+        for each in opened
+    )
+
+
 def in_order(opened: Sequence[Described], dim: str, by: str | None = None) -> list[Described]:
-    """In the order of the coordinate ``by`` (that along ``dim`` if None); as given where there is none.
+    """In the order of the coordinate ``by`` (that along ``dim`` if None); as given where it is text, or there is none.
 
     Raises:
         DataError: the coordinate of a file runs back and forth, or has gaps in it, or two files overlap.
     """
     by = by or dim
-    if not all(by in each.variables and each.sizes[dim] for each in opened):
+    if not is_ordered(opened, by):
+        _check_labels(opened, by)
         return list(opened)
     axes = [(each, decoded(each, by)) for each in opened]
     for each, values in axes[1:]:
-        if type(values[0]) is not type(axes[0][1][0]):
-            calendars = [str(e.variables[by].attrs.get("calendar", "standard")) for e in (each, axes[0][0])]
+        if _kind(values) != _kind(axes[0][1]):
             raise DataError(
-                f"{each.url}: variable {by!r}: its calendar is {calendars[0]}, but {calendars[1]} in {axes[0][0].url}: "
-                "their times cannot be compared; way out: make a dataset of each"
+                f"{each.url}: variable {by!r}: is {_counted(each, by, values)}, but "
+                f"{_counted(axes[0][0], by, axes[0][1])} in {axes[0][0].url}: they cannot be compared; "
+                "way out: make a dataset of each"
             )
     upward: dict[bool, str] = {}
     for each, values in axes:
@@ -147,6 +156,30 @@ def in_order(opened: Sequence[Described], dim: str, by: str | None = None) -> li
                 f"the two out, name another dimension than {dim!r}, or another coordinate to join by with --combine"
             )
     return [each for each, _ in axes]
+
+
+def _check_labels(opened: Sequence[Described], by: str) -> None:
+    """Raise ``DataError`` where two files have the same label, of those whose coordinate is text."""
+    owners: dict[str, str] = {}
+    for each in opened:
+        if by in each.variables and each.variables[by].dtype.kind in TEXT:
+            for label in decoded(each, by).flat:
+                if owners.setdefault(str(label), each.url) != each.url:
+                    raise DataError(
+                        f"{each.url}: its {by} {str(label)!r} is in {owners[str(label)]} too: leave one of the two out"
+                    )
+
+
+def _kind(values: np.ndarray) -> str:
+    return type(values[0]).__name__ if values.dtype.kind == "O" else "number" if values.dtype.kind in "iuf" else "time"
+
+
+def _counted(each: Described, name: str, values: np.ndarray) -> str:
+    """How a coordinate is counted, for messages."""
+    attributes = each.variables[name].attrs
+    calendar = attributes.get("calendar", "standard")
+    units = f"in {attributes['units']!r} of the calendar {calendar}" if "units" in attributes else "without units"
+    return f"{units} (up to {values[-1]})"
 
 
 def _few(values: np.ndarray) -> str:

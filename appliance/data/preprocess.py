@@ -50,20 +50,22 @@ class Preprocess:
         """The new name of a variable or dimension."""
         return self.rename.get(name, name)
 
-    def check_names(self, url: str, variables: Mapping[str, xr.Variable]) -> None:
-        """Raise ``DataError`` for a name that a file does not have: it may be misspelt."""
-        names = {*variables, *(str(dim) for variable in variables.values() for dim in variable.dims)}
-        for name in [*self.drop, *self.rename]:
-            if name not in names:
-                raise DataError(f"{url}: has no variable or dimension {name!r}; it has: {', '.join(sorted(names))}")
+    def unknown(self, variables: Mapping[str, xr.Variable]) -> frozenset[str]:
+        """What a file has no variable of that is dropped, and no variable or dimension of that is renamed."""
+        dims = {str(dim) for variable in variables.values() for dim in variable.dims}
+        return frozenset({*self.drop} - {*variables} | {*self.rename} - {*variables} - dims)
 
     def applied(
         self, url: str, variables: Mapping[str, xr.Variable], attributes: Mapping[str, Any]
     ) -> tuple[dict[str, xr.Variable], dict[str, Any]]:
         """Undecoded variables, and attributes of the dataset, with names in attributes renamed too.
 
-        Raises ``DataError`` where two variables would have one name.
+        Raises ``DataError`` where two variables or two dimensions would have one name.
         """
+        dims: dict[str, str] = {}
+        for dim in (str(dim) for variable in variables.values() for dim in variable.dims):
+            if dims.setdefault(self.renamed(dim), dim) != dim:
+                raise DataError(f"{url}: two dimensions would be called {self.renamed(dim)!r}: choose another name")
         made: dict[str, xr.Variable] = {}
         for name, variable in variables.items():
             if name in self.drop:

@@ -22,7 +22,7 @@ from appliance.data import DataError, quiet
 from appliance.data.compared import Check, Part
 from appliance.data.contiguous import cut
 from appliance.data.described import Described, describe, dimension_of
-from appliance.data.files import check_joinable, in_order, joined
+from appliance.data.files import check_joinable, in_order, is_ordered, joined
 from appliance.data.preprocess import Preprocess
 from appliance.data.repositories import named
 from appliance.data.sources import Source
@@ -155,6 +155,7 @@ class _Files:
         for number, url in enumerate(self._urls):
             each.append(self._describe(url, kept=number == 0))
             progress("look", url)
+        self._check_names(each)
         each = cut(each)
         if not several:
             return each[0], [(each[0].url, Part())]
@@ -169,7 +170,20 @@ class _Files:
         for one in each:
             parts.append((one.url, Part(dim, start, lengths[one.url])))
             start += lengths[one.url]
-        return joined(each, dim, kept), parts
+        dataset = joined(each, dim, kept)
+        if not is_ordered(each, combine or dim):
+            note = "has no numbers or times to go by: the files are joined in the order in which they were named"
+            dataset.notes.setdefault(dim, note)
+        return dataset, parts
+
+    @staticmethod
+    def _check_names(each: Sequence[Described]) -> None:
+        """Raise ``DataError`` for a name to drop or rename that no file has: it may be misspelt."""
+        unknown = frozenset.intersection(*(one.unknown for one in each))
+        if unknown:
+            whose = each[0].url if len(each) == 1 else f"{each[0].url} and all other files"
+            has = ", ".join(sorted({*each[0].variables, *each[0].sizes}))
+            raise DataError(f"{whose}: no variable is called {min(unknown)!r}; there are: {has}")
 
 
 def expand(patterns: Sequence[str]) -> list[str]:

@@ -57,9 +57,65 @@ def test_calendars_are_not_mixed(endpoint: S3Endpoint) -> None:
     month(endpoint, 1, "noleap")
     month(endpoint, 2, "360_day")
     with pytest.raises(
-        DataError, match=r"month-2.nc: variable 'time': its calendar is 360_day, but noleap in .*month-1.nc"
+        DataError,
+        match=r"month-2.nc: variable 'time': is in .* of the calendar 360_day .*, but .*noleap .* in .*month-1",
     ):
         virtualize("s3://alice/month-*.nc", "s3://alice/made")
+
+
+def test_times_without_units_are_not_compared_with_times(endpoint: S3Endpoint) -> None:
+    month(endpoint, 1)
+    month(endpoint, 2)
+    with netCDF4.Dataset(endpoint.folder / "alice/month-2.nc", "a") as file:
+        file["time"].delncattr("units")
+    with pytest.raises(DataError, match=r"month-2.nc: variable 'time': is without units .*, but in 'days since 2001"):
+        virtualize("s3://alice/month-*.nc", "s3://alice/made")
+
+
+def labelled(endpoint: S3Endpoint, number: int, *labels: str) -> None:
+    """An ensemble's file, with the names of its members; without names if there are none."""
+    with netCDF4.Dataset(endpoint.folder / f"alice/member-{number}.nc", "w") as file:
+        file.createDimension("member", 2)
+        file.createDimension("x", 3)
+        file.createVariable("t", "f4", ("member", "x"), chunksizes=(1, 3))[:] = number
+        if labels:
+            file.createVariable("member", str, ("member",))[:] = np.array(labels, dtype=object)
+
+
+def test_files_without_an_order_of_their_own_are_joined_as_named(endpoint: S3Endpoint) -> None:
+    for labels in ((), ("r2", "r10"), ("r1", "r9")):
+        for number in (1, 2):
+            labelled(endpoint, number, *(f"{label}-{number}" for label in labels))
+        said: list[str] = []
+        target = f"s3://alice/made-{'-'.join(labels)}"
+        made = virtualize(["s3://alice/member-2.nc", "s3://alice/member-1.nc"], target, dim="member", tell=said.append)
+        assert list(xr.open_zarr(virtual_store(made)).t.values[:, 0]) == [2, 2, 1, 1]
+        assert said[0].startswith(
+            "member: has no numbers or times to go by: the files are joined in the order in which"
+        )
+    labelled(endpoint, 2, "r1-1", "r3")
+    with pytest.raises(DataError, match=r"member-2.nc: its member 'r1-1' is in s3://alice/member-1.nc too"):
+        virtualize("s3://alice/member-*.nc", "s3://alice/other", dim="member")
+
+
+def test_a_variable_that_one_file_has_can_be_dropped_or_renamed(store: Store) -> None:
+    store("era/1.nc", year(1).assign(u=1.0), **PACKED)
+    store("era/2.nc", year(2).rename(lat="latitude"), **PACKED)
+    with pytest.raises(DataError, match=r"has no variable '(u|lat)', which .*--preprocess drop="):
+        virtualize("s3://alice/era/*.nc", "s3://alice/era")
+    target = virtualize("s3://alice/era/*.nc", "s3://alice/era", drop=["u"], rename={"latitude": "lat"})
+    assert set(xr.open_zarr(virtual_store(target)).variables) == {"time", "lat", "x", "t"}
+
+
+def test_names_that_would_meet_are_told(store: Store) -> None:
+    store("one.nc", year(1), **PACKED)
+    for changes, message in (
+        ({"rename": {"y": "x"}}, "one.nc: two dimensions would be called 'x': choose another name"),
+        ({"rename": {"lat": "t"}}, "one.nc: two variables would be called 't': choose another name"),
+        ({"drop": ["y"]}, "one.nc: no variable is called 'y'; there are: lat, t, time, x, y"),
+    ):
+        with pytest.raises(DataError, match=message):
+            virtualize("s3://alice/one.nc", "s3://alice/made", **changes)
 
 
 def test_times_that_overlap_or_run_back_are_told(endpoint: S3Endpoint) -> None:
@@ -102,7 +158,7 @@ def test_files_are_joined_by_a_coordinate_that_is_named(endpoint: S3Endpoint, ki
         virtualize("s3://alice/nemo-*.nc", "s3://alice/made", combine="time_centered")
     with pytest.raises(DataError, match=r"has no variable 'time_centred' to join by; it has: odd, sst, time_c"):
         virtualize("s3://alice/nemo-*.nc", "s3://alice/made", combine="time_centred")
-    with pytest.raises(DataError, match=r"has no variable or dimension 'ood'; it has"):
+    with pytest.raises(DataError, match=r"no variable is called 'ood'; there are: odd, sst, time_c"):
         virtualize("s3://alice/nemo-*.nc", "s3://alice/made", combine="time_centered", drop=["ood"])
     arguments = ["s3://alice/nemo-*.nc", "s3://alice/made", "--combine", "time_centered", "--format", kind]
     changes = ["--preprocess", "drop=odd", "--preprocess", "rename=sst:tos,time_centered:when"]
