@@ -129,7 +129,7 @@ def describe(source: Source, preprocess: Preprocess, dim: str | None, kept: bool
 def _fetch_small(source: Source) -> None:
     """All that is not a large array, so that the library finds its way."""
     large = [stored for stored in source.layout.arrays.values() if _is_large(stored)]
-    source.copy.fetch_all_but([each for stored in large for each in stored.ranges()])
+    source.copy.fetch_all_but([*source.layout.elsewhere, *(each for stored in large for each in stored.ranges())])
 
 
 def _is_large(stored: Stored) -> bool:

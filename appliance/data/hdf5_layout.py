@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from appliance.data.stored import Layout, Numbers, Stored, grid_of, one_piece
+from appliance.data.stored import Layout, Numbers, Ranges, Stored, grid_of, one_piece
 
 # A variable that bears the name of a dimension and is no coordinate of it (netCDF-4's own way, nc4internal.h).
 NON_COORDINATE = "_nc4_non_coord_"
+SMALL_BYTES = 2**20  # of another group's array, up to which it is fetched with what lies around it
 # HDF5's registered filters that numcodecs undoes: the names are for messages.
 NAMES = {4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf", 32004: "lz4", 32008: "bitshuffle", 32013: "zfp"}
 
@@ -44,6 +45,7 @@ def read(file: Any, group: str | None) -> Layout:
 
     with h5py.File(file, mode="r") as opened:
         groups: list[str] = []
+        elsewhere: Ranges = []
 
         def visit(name: str, item: Any) -> None:
             if isinstance(item, h5py.Group):
@@ -58,6 +60,12 @@ def read(file: Any, group: str | None) -> Layout:
                     f"variable {name!r}: is of {_type_name(item)} with a fill value, at which the netCDF library "
                     "(4.10.1) crashes; way out: rewrite it as float32"
                 )
+            elif (
+                isinstance(item, h5py.Dataset)
+                and name.rpartition("/")[0] != (group or "").strip("/")
+                and item.id.get_storage_size() > SMALL_BYTES
+            ):
+                elsewhere.extend(_listed(item, tuple(item.shape), None, "of another group").ranges())
 
         opened.visititems(visit)
         found = opened.get(group or "/")
@@ -71,7 +79,7 @@ def read(file: Any, group: str | None) -> Layout:
                 continue
             if isinstance(item, h5py.Dataset):
                 arrays[name.removeprefix(NON_COORDINATE)] = _stored(item)
-        return Layout(arrays)
+        return Layout(arrays, elsewhere=elsewhere)
 
 
 def _is_odd_float(dataset: Any) -> bool:
@@ -155,20 +163,21 @@ def _codec(code: int, values: tuple[int, ...]) -> Mapping[str, Any] | None:
     """Numcodecs' configuration for a filter of HDF5; None where it has none.
 
     VirtualiZarr needs hdf5plugin for those of other numbers, and imagecodecs for some: neither is in the environment.
+    Levels are not needed to undo a filter. One for all lets files be joined that were compressed at several.
     """
     match code:
         case 1:
-            return {"id": "zlib", "level": int(values[0]) if values else 4}
+            return {"id": "zlib", "level": 4}
         case 2:
             return {"id": "shuffle", "elementsize": int(values[0])}
         case 3:
             return {"id": "fletcher32"}
         case 307:
-            return {"id": "bz2", "level": int(values[0]) if values else 9}
+            return {"id": "bz2", "level": 9}
         case 32001:
             return {"id": "blosc"}  # a chunk says itself how it was compressed
         case 32015:
-            return {"id": "zstd", "level": 3}  # to undo it, no level is needed
+            return {"id": "zstd", "level": 3}
         case _:
             return None
 
@@ -178,7 +187,7 @@ def _listed(dataset: Any, shape: tuple[int, ...], numbers: Numbers | None, obsta
     if dataset.chunks is None:
         offset = dataset.id.get_offset()
         piece = one_piece(shape, offset or 0, numbers, obstacle)
-        lengths = piece.lengths if offset is not None else np.zeros_like(piece.lengths)
+        lengths = np.full_like(piece.lengths, 0 if offset is None else dataset.id.get_storage_size())
         return Stored(shape, piece.chunks, piece.offsets, lengths, numbers, _fill(dataset, numbers), obstacle)
     chunks = tuple(int(size) for size in dataset.chunks)
     offsets, lengths = (np.zeros(grid_of(shape, chunks), dtype="u8") for _ in range(2))

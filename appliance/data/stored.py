@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,10 +82,12 @@ class Layout:
     Attributes:
         arrays: by their names in netCDF.
         nbytes: what the file needs to have at least; 0 where that is not known.
+        elsewhere: where large arrays of other groups lie, which nobody asks for.
     """
 
     arrays: dict[str, Stored]
     nbytes: int = 0
+    elsewhere: Ranges = field(default_factory=list)
 
 
 def grid_of(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:

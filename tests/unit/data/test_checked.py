@@ -304,6 +304,26 @@ def test_a_group_is_named_by_those_that_there_are(endpoint: S3Endpoint) -> None:
     assert made.t.dims == ("x",)
 
 
+def test_large_arrays_that_nobody_wants_stay_away(endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(1).normal(size=(600, 600))
+    with h5py.File(endpoint.folder / "alice/groups.nc", "w") as file:
+        file["small/t"] = np.arange(12.0).reshape(3, 4)
+        file["large/pieces"] = noise
+        file.create_dataset("large/chunks", data=noise, chunks=(100, 600), compression="gzip")
+        file["small/pairs"] = np.zeros(2**18, [("a", "i4"), ("b", "f8")])
+    monkeypatch.setattr(described, "STRANGE_BYTES", 2**20)
+    fetched: list[int] = []
+    right = PartialCopy.fetch
+
+    def counted(copy: PartialCopy, ranges: Any) -> None:
+        right(copy, ranges)
+        fetched.append(sum(end - start for start, end in copy._got))
+
+    monkeypatch.setattr(PartialCopy, "fetch", counted)
+    assert virtualize("s3://alice/groups.nc", "s3://alice/made", group="small", drop=["pairs"])
+    assert max(fetched) < 2**20 < 8 * 2**20 < (endpoint.folder / "alice/groups.nc").stat().st_size
+
+
 def test_upstreams_warnings_are_not_shown(endpoint: S3Endpoint) -> None:
     climate(endpoint.folder / "alice/climate.nc")
     for kind in ("kerchunk", "icechunk"):

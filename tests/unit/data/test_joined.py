@@ -171,6 +171,13 @@ def test_files_are_joined_by_a_coordinate_that_is_named(endpoint: S3Endpoint, ki
     assert "when" in made.coords
 
 
+def test_files_that_were_compressed_at_other_levels_are_joined(store: Store) -> None:
+    for number in (1, 2):
+        store(f"era/{number}.nc", year(number), **PACKED, complevel=number)
+    made = xr.open_zarr(virtual_store(virtualize("s3://alice/era/*.nc", "s3://alice/era", check="all")))
+    np.testing.assert_allclose(made.t.values[12:], year(2).t.values, atol=6e-4)
+
+
 def test_what_preprocess_does_not_know_is_told() -> None:
     for option in ("drop", "drop=", "rename=a", "turn=a:b"):
         run = CliRunner().invoke(
