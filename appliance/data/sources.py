@@ -10,6 +10,7 @@ from typing import Any
 
 import fsspec
 import xarray as xr
+from obstore.exceptions import BaseError
 
 from appliance.compute.reading import objects
 from appliance.data import DataError, hdf5_layout, netcdf3_layout
@@ -111,11 +112,16 @@ def _layout(copy: PartialCopy, group: str | None) -> Layout:
             return netcdf3_layout.read(url, copy.nbytes)
     except DataError:
         raise
+    except BaseError as error:  # obstore's: S3 is to blame, not the file
+        address = S3Address.parse(url)
+        raise objects.plain(error, address.bucket, address.key) from error
     except hdf5_layout.UnreadableError as error:
         raise DataError(f"{url}: {error}") from error
     except hdf5_layout.NoGroupError as error:
         raise DataError(f"{url}: has no group {group!r}; it has: {error}") from error
-    except Exception as error:  # h5py and scipy say what they met in many ways
+    except Exception as error:  # h5py and scipy say what they met in many ways, and number none of it
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise DataError(f"{url}: is truncated or damaged ({error}): upload it again, or make it anew") from error
     if first.startswith(CDF5):
         raise DataError(f"{url}: is in the CDF-5 format; way out: `nccopy -k netCDF-4 IN OUT`, and upload that")

@@ -221,6 +221,8 @@ class _Handler(http_serving.Handler):
             self.send_header("x-amz-meta-appliance-served-by", self._host())
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
+        if self.command == "HEAD":  # a body would be taken for the next answer
+            return
         if status in (200, 206) and self.s3.cut_now(body):
             self.wfile.write(body[: len(body) // 2])
             self.close_connection = True

@@ -203,7 +203,7 @@ async def read(
         # A body that breaks off is asked for again below, from where it broke off and only if it is the same object.
         data = await answer.bytes_async()
     except (BaseError, OSError) as error:
-        raise _plain(error, bucket, key) from error
+        raise plain(error, bucket, key) from error
     served_by = answer.attributes.get(SERVED_BY_METADATA, "")
     return ObjectBytes(data.to_bytes(), answer.range[0], served_by, answer.meta["size"], answer.meta["e_tag"] or "")
 
@@ -241,10 +241,10 @@ async def write(bucket: str, key: str, data: Any, access: S3Access, part_bytes: 
             max_concurrency=PARTS_AT_ONCE,
         )
     except (BaseError, OSError) as error:
-        raise _plain(error, bucket, key) from error
+        raise plain(error, bucket, key) from error
 
 
-def _plain(error: Exception, bucket: str, key: str) -> Exception:
+def plain(error: Exception, bucket: str, key: str) -> Exception:
     """Return obstore's error as one of Python's own that names the object. Of obstore's text the first line tells."""
     name = str(S3Address(bucket, key))
     text = str(error).partition("\n\n")[0]

@@ -18,7 +18,8 @@ from netcdf_files import PACKED, year
 from s3_endpoint import S3Endpoint
 
 from appliance.cli import main
-from appliance.data import DataError, compared, described, stores, virtual_store, virtualize
+from appliance.compute.reading import objects as reading
+from appliance.data import DataError, compared, described, sources, stores, virtual_store, virtualize
 from appliance.data.partial_copy import PartialCopy
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -290,6 +291,24 @@ def test_what_s3_refuses_is_told_by_its_name(endpoint: S3Endpoint, store: Store)
     with pytest.raises(DataError, match=r"s3://alice: is no object, but the beginning of others' names"):
         virtualize("s3://alice", "s3://alice/made")
     assert objects(endpoint) == ["alice/one.nc"]
+
+
+def test_a_file_is_not_called_damaged_when_s3_does_not_answer(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store("one.nc", year(1), **PACKED)
+    monkeypatch.setitem(reading.RETRY, "max_retries", 0)
+    monkeypatch.setattr(reading, "_stores", {})
+    right = sources._reader
+
+    def late(url: str) -> Any:
+        made = right(url)
+        endpoint.refuse = 100
+        return made
+
+    monkeypatch.setattr(sources, "_reader", late)
+    with pytest.raises(OSError, match=r"s3://alice/one.nc: .*503 Service Unavailable"):
+        virtualize("s3://alice/one.nc", "s3://alice/made")
 
 
 def test_a_group_is_named_by_those_that_there_are(endpoint: S3Endpoint) -> None:
