@@ -16,6 +16,7 @@ import xarray as xr
 from appliance.data.described import Described, is_virtual
 
 CHUNK_BYTES = 32 * 2**20  # of a chunk at most, where a row is not larger by itself
+MANY = 2**16  # chunks of an array in a file: with more, a description takes longer to read than the values
 
 
 def cut(opened: Sequence[Described]) -> list[Described]:
@@ -50,9 +51,15 @@ def _in_one_piece(variable: xr.Variable) -> bool:
 
 
 def _rows(common: int, variable: xr.Variable) -> int:
-    """The largest divisor of ``common`` that makes a chunk of at most CHUNK_BYTES; 1 if none does."""
+    """The largest divisor of ``common`` that makes a chunk of at most CHUNK_BYTES; 1 if none does.
+
+    Where that makes too many chunks (a series of prime length: one for each value), the next larger one is taken.
+    """
     row = math.prod(variable.shape[1:]) * variable.dtype.itemsize
-    return max((n for n in range(1, common + 1) if common % n == 0 and n * row <= CHUNK_BYTES), default=1)
+    low = [n for n in range(1, math.isqrt(common) + 1) if common % n == 0]
+    divisors = sorted({*low, *(common // n for n in low)})
+    most = max((n for n in divisors if n * row <= CHUNK_BYTES), default=1)
+    return next((n for n in divisors if n >= most and variable.shape[0] // n <= MANY), common)
 
 
 def _cut(array: Any, rows: int) -> Any:

@@ -104,6 +104,9 @@ def describe(source: Source, preprocess: Preprocess, dim: str | None, kept: bool
         if dim is not None and not any(dim in v.dims for v in variables.values()):
             has = ", ".join(sorted({str(d) for v in variables.values() for d in v.dims}))
             raise DataError(f"{source.url}: has no dimension {dim!r} to join along; it has: {has}; name one with --dim")
+        if not set(raw) <= set(source.layout.arrays):  # called otherwise there: no hole may be taken for its values
+            others = (each for old, each in source.layout.arrays.items() if old not in raw)
+            source.copy.fetch(r for each in others for r in each.ranges())
         copied = [
             name
             for name, v in variables.items()

@@ -8,6 +8,7 @@ from typing import Any
 
 import cloudpickle
 import dask
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -75,6 +76,19 @@ def test_arrays_in_one_piece_are_cut_where_files_of_unlike_length_meet(
         dataset = opened(virtualize(f"s3://alice/months-{days}/*.nc", f"s3://alice/months-{days}"))
         assert set(dataset.t.chunks[0]) == {days}
         np.testing.assert_array_equal(dataset.t.values, np.concatenate([month.t for month in files]))
+
+
+def test_a_series_of_prime_length_is_not_cut_into_single_values(
+    endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.data.contiguous.CHUNK_BYTES", 2**20)
+    for length, chunk in ((200_003, 200_003), (200_000, 100_000), (2**18 * 3, 2**17)):
+        with netCDF4.Dataset(endpoint.folder / "alice/series.nc", "w", format="NETCDF3_64BIT_OFFSET") as file:
+            file.createDimension("x", length)
+            file.createVariable("t", "f8", ("x",))[:] = np.arange(length)
+        made = opened(virtualize("s3://alice/series.nc", f"s3://alice/series-{length}"))
+        assert made.t.encoding["chunks"] == (chunk,)
+        assert (made.t.values == np.arange(length)).all()
 
 
 def test_one_file_is_a_dataset(store: Store) -> None:
