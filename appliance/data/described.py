@@ -22,7 +22,8 @@ from appliance.data.times import is_time
 
 SMALL_BYTES = 2**20  # up to which arrays along one dimension are copied
 STRANGE_BYTES = 16 * 2**20  # up to which arrays are copied that Zarr cannot read where they lie
-COPIED_BYTES = 64 * 2**20  # of text, coordinates, and what has to be the same in all files, at most
+COPIED_BYTES = 64 * 2**20  # up to which text and coordinates are copied
+READ_BYTES = 2**30  # up to which arrays are read whole that stay where they lie
 TEXT = "OSUT"  # NumPy's kinds of characters and strings
 
 
@@ -107,21 +108,17 @@ def describe(source: Source, preprocess: Preprocess, dim: str | None, kept: bool
         if not set(raw) <= set(source.layout.arrays):  # called otherwise there: no hole may be taken for its values
             others = (each for old, each in source.layout.arrays.items() if old not in raw)
             source.copy.fetch(r for each in others for r in each.ranges())
-        copied = [
-            name
-            for name, v in variables.items()
-            if _is_copied(name, variables, stored.get(name)) or (dim is not None and dim not in v.dims)
-        ]
-        for name in copied:
-            _check_copiable(source.url, name, variables[name], stored.get(name))
-        source.copy.fetch(r for name in copied if name in stored for r in stored[name].ranges())
+        copied = {name for name in variables if _is_copied(name, variables, stored.get(name), dim)}
+        read = [name for name, v in variables.items() if name in copied or _is_read(name, variables, dim)]
+        for name in read:
+            _check_readable(source.url, name, variables[name], stored.get(name), name in copied)
+        source.copy.fetch(r for name in read if name in stored for r in stored[name].ranges())
     # Opened anew, since the library remembers what it found in holes.
     made = Described(source.url, {}, attributes, unknown=unknown)
     with source.raw() as (raw, _):
         variables, _ = preprocess.applied(source.url, raw, {})
         for name in variables:
-            stays = not _is_copied(name, variables, stored.get(name))
-            _add(made, source, name, variables[name], stored.get(name), (name in copied, stays), dim)
+            _add(made, source, name, variables[name], stored.get(name), name in copied, dim)
             if not kept and name in made.static and not is_virtual(made.variables[name]):
                 variable = made.variables[name]
                 made.variables[name] = variable.copy(data=np.broadcast_to(np.zeros((), variable.dtype), variable.shape))
@@ -140,22 +137,28 @@ def _is_large(stored: Stored) -> bool:
     return nbytes > STRANGE_BYTES if stored.obstacle else nbytes > SMALL_BYTES or len(stored.shape) > 1
 
 
-def _is_copied(name: str, variables: Mapping[str, xr.Variable], stored: Stored | None) -> bool:
+def _is_copied(name: str, variables: Mapping[str, xr.Variable], stored: Stored | None, dim: str | None) -> bool:
     """Whether values are copied into the description, because Zarr or xarray want it so, or it is small."""
     variable = variables[name]
-    return (
-        stored is None
-        or bool(stored.obstacle)
-        or not variable.shape
-        or variable.size == 0
-        or variable.dtype.kind in TEXT
-        or name in variable.dims
-        or (variable.ndim == 1 and variable.nbytes <= SMALL_BYTES)
-        or is_time(name, variables)  # xarray looks into them when it opens them, and files may count from other days
-    )
+    if stored is None or stored.obstacle or not variable.shape or not variable.size or variable.dtype.kind in TEXT:
+        return True
+    if _is_looked_into(name, variables):
+        # By those along the dimension files are put in order, and files may count from other days.
+        return variable.nbytes <= COPIED_BYTES or dim in variable.dims
+    return variable.nbytes <= SMALL_BYTES and (variable.ndim == 1 or (dim is not None and dim not in variable.dims))
 
 
-def _check_copiable(url: str, name: str, variable: xr.Variable, stored: Stored | None) -> None:
+def _is_looked_into(name: str, variables: Mapping[str, xr.Variable]) -> bool:
+    """Whether xarray reads values as it opens a dataset: of indices all, of times some."""
+    return name in variables[name].dims or is_time(name, variables)
+
+
+def _is_read(name: str, variables: Mapping[str, xr.Variable], dim: str | None) -> bool:
+    """Whether all values have to be at hand, be they copied or not; also those that must be the same in all files."""
+    return _is_looked_into(name, variables) or (dim is not None and dim not in variables[name].dims)
+
+
+def _check_readable(url: str, name: str, variable: xr.Variable, stored: Stored | None, copied: bool) -> None:
     way_out = f"way out: rewrite the file, or leave the variable out with --preprocess drop={name}"
     if stored is not None and stored.unreadable:
         raise DataError(f"{url}: variable {name!r}: {stored.unreadable}; {way_out}")
@@ -164,11 +167,11 @@ def _check_copiable(url: str, name: str, variable: xr.Variable, stored: Stored |
             f"{url}: variable {name!r}: is of a structured, nested or opaque type, which Zarr does not have; {way_out}"
         )
     reason = stored.obstacle if stored else "h5py does not find it in the file"
-    most = STRANGE_BYTES if reason and variable.dtype.kind not in TEXT else COPIED_BYTES
+    most = STRANGE_BYTES if reason and variable.dtype.kind not in TEXT else COPIED_BYTES if copied else READ_BYTES
     if variable.nbytes > most:
+        need = reason or ("its values have to be copied" if copied else "all its values have to be read")
         raise DataError(
-            f"{url}: variable {name!r}: {reason or 'its values have to be copied'}, and its {variable.nbytes:,} bytes "
-            f"are too many to be copied into the description; {way_out}"
+            f"{url}: variable {name!r}: {need}, and its {variable.nbytes:,} bytes are too many for that; {way_out}"
         )
 
 
@@ -178,13 +181,13 @@ def _add(
     name: str,
     variable: xr.Variable,
     stored: Stored | None,
-    kept: tuple[bool, bool],
+    copied: bool,
     dim: str | None,
 ) -> None:
     values = None
-    copied, can_stay = kept
+    static = dim is not None and dim not in variable.dims
     attributes = {str(key): _plain(value) for key, value in variable.attrs.items()}
-    if copied:
+    if copied or static:
         why = f" ({stored.obstacle})" if stored is not None and stored.obstacle else ""
         with source.named(f"variable {name!r}: xarray cannot read it{why}"):
             values = np.asarray(variable.values)
@@ -197,10 +200,9 @@ def _add(
     if enum:
         names = ", ".join(f"{value} = {key}" for key, value in list(enum.items())[:8])
         made.notes[name] = f"its numbers stay; the names of the enumeration ({names}) do not, as Zarr has none"
-    static = dim is not None and dim not in variable.dims
     if values is not None and static:
         made.static[name] = _fingerprint(values)
-    if values is None or (static and can_stay and values.nbytes > SMALL_BYTES):
+    if not copied:
         assert stored is not None and stored.numbers is not None  # noqa: S101, PT018  # by _is_copied
         made.numbers[name], made.fills[name] = stored.numbers, stored.fill
         made.variables[name] = xr.Variable(variable.dims, references(source.url, stored, variable.dims), attributes)
@@ -209,7 +211,8 @@ def _add(
 
 
 def _fingerprint(values: np.ndarray) -> str:
-    content = "\0".join(values.flat).encode() if values.dtype.kind == "O" else np.ascontiguousarray(values).tobytes()
+    content: Any = np.ascontiguousarray(values).reshape(-1)
+    content = "\0".join(content).encode() if values.dtype.kind == "O" else content.view("u1")
     return f"{values.dtype.str} {values.shape} {hashlib.sha256(content).hexdigest()}"
 
 

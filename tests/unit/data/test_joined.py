@@ -202,6 +202,24 @@ def test_a_large_field_that_is_the_same_in_all_files_stays_in_the_first(
         virtualize("s3://alice/era/*.nc", "s3://alice/other")
 
 
+@KINDS
+def test_large_coordinates_stay_in_the_file(store: Store, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr("appliance.data.described.SMALL_BYTES", 10)
+    monkeypatch.setattr("appliance.data.described.COPIED_BYTES", 20)
+    one = year(1).drop_vars("time").assign(when=(("y", "x"), np.arange(48.0).reshape(6, 8)))
+    one.when.attrs["units"] = "seconds since 2000-01-01"
+    store("one.nc", one, chunksizes=(4, 6, 8))
+    target = virtualize("s3://alice/one.nc", "s3://alice/one", format=kind, check="all")
+    made = xr.open_zarr(virtual_store(target))
+    assert made.when.values[0, 1] == np.datetime64("2000-01-01T00:00:01")
+    assert list(made.x.values) == list(range(8))
+    monkeypatch.setattr("appliance.data.described.READ_BYTES", 20)
+    with pytest.raises(
+        DataError, match=r"one.nc: variable '(x|when)': all its values have to be read, and its \d+ bytes"
+    ):
+        virtualize("s3://alice/one.nc", "s3://alice/other", format=kind)
+
+
 def test_of_many_files_few_copies_are_on_the_disk(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
