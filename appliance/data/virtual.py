@@ -199,6 +199,8 @@ def expand(patterns: Sequence[str]) -> list[str]:
                 matching = [files.unstrip_protocol(name) for name in files.glob(pattern)]
             except PermissionError as error:
                 raise PermissionError(errno.EACCES, "S3 refuses: you have no right to list it", pattern) from error
+        if not matching and exists(pattern):  # an object whose name has such characters in it
+            matching = [pattern]
         if not matching:
             raise DataError(
                 f"{pattern}: no object has such a name; `fsspec.filesystem('s3').ls(…)` lists what is there"

@@ -197,6 +197,14 @@ def test_a_chunk_that_would_lie_in_two_files_is_refused(store: Store) -> None:
         virtualize("s3://alice/era/*.nc", "s3://alice/era")
 
 
+def test_brackets_in_names_are_no_pattern_where_there_is_such_a_file(store: Store) -> None:
+    store("run [1]/one [a].nc", year(1), **PACKED)
+    arguments = ["data", "virtualize", "s3://alice/*/*.nc", "s3://alice/made"]
+    run = CliRunner().invoke(main, arguments)
+    assert run.exit_code == 0, run.output
+    assert opened("s3://alice/made.json").sizes["time"] == 12
+
+
 def test_what_is_no_netcdf_is_said_to_be_none(endpoint: S3Endpoint, store: Store) -> None:
     (endpoint.folder / "alice/readme.nc").write_bytes(b"hello world")
     (endpoint.folder / "alice/cdf5.nc").write_bytes(b"CDF\x05" + bytes(20))
