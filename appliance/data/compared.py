@@ -7,6 +7,7 @@ the first and the last one, a chunk each of a few arrays.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import random
@@ -115,10 +116,18 @@ class Check:
             source.copy.forget()
         source.copy.check_unchanged()
 
-    def _opened(self, source: Source) -> Any:
+    @contextlib.contextmanager
+    def _opened(self, source: Source) -> Iterator[xr.Dataset]:
+        """The file as xarray opens it, with variables dropped and renamed before it is decoded."""
         if self.preprocess == Preprocess():
-            return source.opened()
-        return _Preprocessed(source, self.preprocess)
+            with source.opened() as dataset:
+                yield dataset
+            return
+        with source.raw() as (raw, attributes):
+            variables, attributes = self.preprocess.applied(source.url, raw, attributes)
+            with source.named("xarray cannot decode it"):
+                dataset = xr.decode_cf(xr.Dataset(variables, attrs=attributes))
+            yield dataset
 
     # What is compared
 
@@ -245,23 +254,6 @@ class Check:
             at = tuple(int(i) for i in np.argwhere(~same)[0]) if same.ndim else ()
             here = tuple(i + axis.start for i, axis in zip(at, there, strict=True)) if at else ()
             raise difference(url, who, f"at {here} is {found[at]!s}, but {expected[at]!s} in the file")
-
-
-class _Preprocessed:
-    """The file, with variables dropped and renamed before it is decoded."""
-
-    def __init__(self, source: Source, preprocess: Preprocess):
-        self._source, self._preprocess = source, preprocess
-        self._raw = source.raw()
-
-    def __enter__(self) -> xr.Dataset:
-        raw, attributes = self._raw.__enter__()
-        variables, attributes = self._preprocess.applied(self._source.url, raw, attributes)
-        with self._source.named("xarray cannot decode it"):
-            return xr.decode_cf(xr.Dataset(variables, attrs=attributes))
-
-    def __exit__(self, *error: Any) -> None:
-        self._raw.__exit__(*error)
 
 
 def _region(variable: xr.Variable, index: Index) -> Region:

@@ -27,13 +27,13 @@ def read(url: str, file_bytes: int) -> Layout:
     finally:
         header.fp.close()
     arrays, end = {}, 0
-    for name, (offset, nbytes, dtype, shape) in ((n, c) for n, c in chunks.items() if n != "record_array"):
+    for name, (offset, _, dtype, shape) in ((n, c) for n, c in chunks.items() if n != "record_array"):
         arrays[name] = one_piece(tuple(int(size) for size in shape), int(offset), Numbers(np.dtype(dtype)))
-        end = max(end, int(offset) + int(nbytes))
+        end = max(end, int(offset) + int(arrays[name].lengths.sum()))  # the last array's padding may be missing
     for start, _, fields in chunks.get("record_array", []):
         record = np.dtype(fields)
         count = (file_bytes - start) // record.itemsize if records == STREAMING else records
-        # The last record's padding may be missing.
+        # So may the last record's.
         named = [record.fields[name] for name in record.names if not name.startswith("_padding_")]
         last = max(at + part.itemsize for part, at in named)
         end = max(end, start + (count - 1) * record.itemsize + last if count else 0)

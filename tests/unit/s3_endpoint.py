@@ -71,6 +71,10 @@ class S3Endpoint:
         """Objects that were asked for, listings apart."""
         return [path.lstrip("/") for verb, _, path, query in self.log if verb == method and "list-type" not in query]
 
+    def objects(self) -> list[str]:
+        """All there are, as bucket/key."""
+        return sorted(str(file.relative_to(self.folder)) for file in self.folder.rglob("*") if file.is_file())
+
     def take(self, method: str, host: str, path: str, query: str, headers: dict[str, str]) -> bool:
         with self._lock:
             self.log.append((method, host, path, query))
