@@ -78,7 +78,7 @@ def _same_stored(a: Any, b: Any) -> bool:
     if b is str:  # the netCDF library's strings
         b = np.dtype("O")
     a, b = np.dtype(a), np.dtype(b)
-    return a.newbyteorder("=") == b.newbyteorder("=") if a.kind in "iuf" else a.kind in TEXT and b.kind in TEXT
+    return a.newbyteorder("=") == b.newbyteorder("=") or (a.kind in TEXT and b.kind in TEXT)
 
 
 def _number(value: Any) -> bool:

@@ -57,6 +57,14 @@ def test_scalars_zeros_and_fill_values_are_as_in_the_file(endpoint: S3Endpoint, 
 
 
 @KINDS
+def test_masks_of_truth_values_are_as_xarray_writes_them(endpoint: S3Endpoint, kind: str) -> None:
+    land = xr.Dataset({"land": (("y", "x"), np.eye(3, dtype=bool)), "on": True})
+    land.to_netcdf(endpoint.folder / "alice/mask.nc", engine="netcdf4")
+    made = xr.open_zarr(virtual_store(virtualize("s3://alice/mask.nc", "s3://alice/made", format=kind)))
+    xr.testing.assert_identical(made.load(), land)
+
+
+@KINDS
 @pytest.mark.parametrize("check", ["sample", "all"])
 def test_a_wrong_chunk_is_found_and_nothing_stays(
     endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str, check: str
