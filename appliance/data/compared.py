@@ -84,6 +84,7 @@ class Check:
         described: what was written of it.
         preprocess: what was dropped and renamed.
         everything: whether all chunks are compared.
+        decode_times: whether ``made`` was opened with times decoded.
         values: how many values have been compared.
         notes: what the user should know, by variable.
     """
@@ -92,6 +93,7 @@ class Check:
     described: Described
     preprocess: Preprocess
     everything: bool = False
+    decode_times: bool = True
     values: int = 0
 
     def __post_init__(self) -> None:
@@ -120,13 +122,13 @@ class Check:
     def _opened(self, source: Source) -> Iterator[xr.Dataset]:
         """The file as xarray opens it, with variables dropped and renamed before it is decoded."""
         if self.preprocess == Preprocess():
-            with source.opened() as dataset:
+            with source.opened(decode_times=self.decode_times) as dataset:
                 yield dataset
             return
         with source.raw() as (raw, attributes):
             variables, attributes = self.preprocess.applied(source.url, raw, attributes)
             with source.named("xarray cannot decode it"):
-                dataset = xr.decode_cf(xr.Dataset(variables, attrs=attributes))
+                dataset = xr.decode_cf(xr.Dataset(variables, attrs=attributes), decode_times=self.decode_times)
             yield dataset
 
     # What is compared

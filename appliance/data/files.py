@@ -124,7 +124,12 @@ def in_order(opened: Sequence[Described], dim: str, by: str | None = None) -> li
     if not is_ordered(opened, by):
         _check_labels(opened, by)
         return list(opened)
-    axes = [(each, decoded(each, by)) for each in opened]
+    try:
+        axes = [(each, decoded(each, by)) for each in opened]
+    except DataError:
+        if len({str([each.variables[by].attrs.get(key) for key in ("units", "calendar")]) for each in opened}) > 1:
+            raise
+        axes = [(each, decoded(each, by, times=False)) for each in opened]  # months, which xarray does not count
     for each, values in axes[1:]:
         if _kind(values) != _kind(axes[0][1]):
             raise DataError(

@@ -14,8 +14,8 @@ from appliance.data.described import Described
 from appliance.data.times import owner_of
 
 
-def decoded(each: Described, name: str) -> np.ndarray:
-    """The values of a copied variable. Raises ``DataError`` where xarray cannot decode them."""
+def decoded(each: Described, name: str, times: bool = True) -> np.ndarray:
+    """The values of a copied variable, ``times`` as such. Raises ``DataError`` where xarray cannot decode them."""
     variable = each.variables[name].copy(deep=False)
     owner = each.variables[owner_of(name, each.variables)]
     units = {key: owner.attrs[key] for key in ("units", "calendar") if key in owner.attrs}
@@ -23,12 +23,15 @@ def decoded(each: Described, name: str) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            coder = xr.coders.CFDatetimeCoder(time_unit="ns")
+            coder = xr.coders.CFDatetimeCoder(time_unit="ns") if times else False
             return np.asarray(
                 xr.conventions.decode_cf_variable(name, variable, decode_times=coder, decode_timedelta=False).values
             )
     except Exception as error:
-        raise DataError(f"{each.url}: variable {name!r}: xarray cannot decode it: {error}") from error
+        raise DataError(
+            f"{each.url}: variable {name!r}: xarray cannot decode it: {error}; way out: leave it out with "
+            f"--preprocess drop={name}, or rewrite the file"
+        ) from error
 
 
 def joined_times(name: str, opened: Sequence[Described], dim: str) -> tuple[xr.Variable, str]:

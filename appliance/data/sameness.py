@@ -78,7 +78,9 @@ def _same_stored(a: Any, b: Any) -> bool:
     if b is str:  # the netCDF library's strings
         b = np.dtype("O")
     a, b = np.dtype(a), np.dtype(b)
-    return a.newbyteorder("=") == b.newbyteorder("=") or (a.kind in TEXT and b.kind in TEXT)
+    if a.kind in TEXT or b.kind in TEXT:
+        return a.kind in TEXT and b.kind in TEXT
+    return bool(a.newbyteorder("=") == b.newbyteorder("="))
 
 
 def _number(value: Any) -> bool:

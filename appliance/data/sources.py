@@ -97,7 +97,8 @@ class Source:
             raise
         except Exception as error:
             said = str(error).replace(str(self.copy.path), self.url).strip().splitlines() or [repr(error)]
-            raise DataError(f"{self.url}: {what}: {said[0]}; way out: {way_out}") from error
+            told = ". ".join([said[0], *getattr(error, "__notes__", [])])  # xarray notes which variable it was
+            raise DataError(f"{self.url}: {what}: {told}; way out: {way_out}") from error
 
 
 def _layout(copy: PartialCopy, group: str | None) -> Layout:

@@ -93,13 +93,10 @@ def virtualize(
             tell(f"{name}: {note}")
 
         def compare(store: Any) -> None:
-            try:
-                made = xr.open_zarr(store, consolidated=None if format == "kerchunk" else False, chunks=None)
-            except Exception as error:
-                with files.source(parts[0][0]).opened(**({"drop_variables": drop} if drop else {})):
-                    pass  # says what is wrong where xarray does not open the file either
-                raise DataError(f"{urls[0]}: cannot be opened in place: {error}; nothing was published") from error
-            done = Check(made, described, preprocess, check == "all")
+            made, times = _opened(store, format, files.source(parts[0][0]), drop)
+            if not times:
+                tell("xarray cannot decode the times, neither here nor in the files: open it with decode_times=False")
+            done = Check(made, described, preprocess, check == "all", times)
             for number, (url, part) in enumerate(parts):
                 done.file(files.source(url), part, number == 0, functools.partial(progress, "compare", url))
                 progress("check", url)
@@ -110,6 +107,28 @@ def virtualize(
         if format == "icechunk":
             return publish_icechunk(described, target, sorted(buckets_of(urls)), compare)
         return publish_references(described, target, compare)
+
+
+def _opened(store: Any, format: str, source: Source, drop: Sequence[str]) -> tuple[xr.Dataset, bool]:
+    """What was written, as a researcher opens it, and whether with its times decoded: as the file can be opened too.
+
+    Raises ``DataError`` for what xarray does not open.
+    """
+    options: dict[str, Any] = {"consolidated": None if format == "kerchunk" else False, "chunks": None}
+    try:
+        return xr.open_zarr(store, **options), True
+    except Exception as error:
+        try:
+            with source.opened(drop_variables=drop):
+                pass
+        except DataError as of_file:
+            with source.opened(drop_variables=drop, decode_times=False):
+                pass
+            try:
+                return xr.open_zarr(store, **options, decode_times=False), False
+            except Exception:
+                raise of_file from error
+        raise DataError(f"{source.url}: cannot be opened in place: {error}; nothing was published") from error
 
 
 class _Files:

@@ -72,6 +72,21 @@ def test_times_without_units_are_not_compared_with_times(endpoint: S3Endpoint) -
         virtualize("s3://alice/month-*.nc", "s3://alice/made")
 
 
+def test_times_that_xarray_cannot_decode_are_kept_as_numbers(endpoint: S3Endpoint) -> None:
+    for number in (1, 2):
+        month(endpoint, 3 - number, times=np.arange(4) + 4 * number)
+        with netCDF4.Dataset(endpoint.folder / f"alice/month-{3 - number}.nc", "a") as file:
+            file["time"].units = "months since 1960-01-01"
+    said: list[str] = []
+    made = virtualize("s3://alice/month-*.nc", "s3://alice/made", check="all", tell=said.append)
+    assert list(xr.open_zarr(virtual_store(made), decode_times=False).time.values) == list(range(4, 12))
+    assert said[0].endswith("neither here nor in the files: open it with decode_times=False")
+    with netCDF4.Dataset(endpoint.folder / "alice/month-1.nc", "a") as file:
+        file["time"].units = "months since 1961-01-01"
+    with pytest.raises(DataError, match=r"variable 'time': xarray cannot decode it: .* 'months since .*way out"):
+        virtualize("s3://alice/month-*.nc", "s3://alice/other")
+
+
 def labelled(endpoint: S3Endpoint, number: int, *labels: str) -> None:
     """An ensemble's file, with the names of its members; without names if there are none."""
     with netCDF4.Dataset(endpoint.folder / f"alice/member-{number}.nc", "w") as file:
