@@ -207,6 +207,8 @@ def joined(opened: Sequence[Described], dim: str, kept: Described) -> Described:
             if units:
                 recounted.add(name)
                 notes[name] = f"is counted in {units!r} for all files, which count from different days"
+        elif is_virtual(variable):
+            variables[name] = xr.Variable(variable.dims, _chained(parts, variable.dims.index(dim)), variable.attrs)
         else:
             variables[name] = xr.Variable.concat(parts, dim=dim, combine_attrs="override")
         agreed = _agreed([part.attrs for part in parts], variables[name].attrs)
@@ -225,6 +227,23 @@ def joined(opened: Sequence[Described], dim: str, kept: Described) -> Described:
         recounted=frozenset(recounted),
         dropped=dropped,
     )
+
+
+def _chained(parts: Sequence[xr.Variable], axis: int) -> Any:
+    """References of several files as those of one array. VirtualiZarr refuses a last one with a part of a chunk."""
+    from virtualizarr.manifests import ChunkManifest, ManifestArray
+    from virtualizarr.manifests.utils import copy_and_replace_metadata
+
+    manifests = [part.data.manifest for part in parts]
+    paths, offsets, lengths = (
+        np.concatenate([getattr(manifest, each) for manifest in manifests], axis=axis)
+        for each in ("_paths", "_offsets", "_lengths")
+    )
+    shape = list(parts[0].shape)
+    shape[axis] = sum(part.shape[axis] for part in parts)
+    manifest = ChunkManifest.from_arrays(paths=paths, offsets=offsets, lengths=lengths, validate_paths=False)
+    metadata = copy_and_replace_metadata(parts[0].data.metadata, new_shape=shape)
+    return ManifestArray(metadata=metadata, chunkmanifest=manifest)
 
 
 def _agreed(all_attributes: Sequence[dict[str, Any]], first: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A test here fails once they are right. When all of those of HDF5 do, `hdf5_layout.py` is needless: VirtualiZarr's
 `HDFParser` can be used. When all of netCDF-3 do, `netcdf3_layout.py` is, for its `NetCDF3Parser`; and with both and the
-scalars also `kerchunk_references.py`. Written for VirtualiZarr 2.5.1 and kerchunk 0.2.10.
+scalars also `kerchunk_references.py`; that of last files, `files._chained`. Written for VirtualiZarr 2.5.1 and kerchunk 0.2.10.
 """
 
 from __future__ import annotations
@@ -121,3 +121,13 @@ def test_names_that_are_not_ascii_are_misspelt(tmp_path: Path) -> None:
         file.createDimension("x", 3)
         file.createVariable("Größe", "i4", ("x",))[:] = 0
     assert "Größe/.zarray" not in NetCDF3ToZarr(str(path), inline_threshold=0).translate()["refs"]
+
+
+def test_a_last_file_that_ends_within_a_chunk_cannot_be_joined(tmp_path: Path) -> None:
+    parts = []
+    for number, length in enumerate((4, 3)):
+        with h5py.File(tmp_path / f"{number}.nc", "w") as file:
+            file.create_dataset("t", data=np.arange(float(length)), chunks=(2,))
+        parts.append(described(tmp_path / f"{number}.nc", HDFParser(), []).t.variable)
+    with pytest.raises(ValueError, match="partial chunks"):
+        xr.Variable.concat(parts, dim=parts[0].dims[0])

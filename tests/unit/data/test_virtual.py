@@ -205,6 +205,15 @@ def test_brackets_in_names_are_no_pattern_where_there_is_such_a_file(store: Stor
     assert opened("s3://alice/made.json").sizes["time"] == 12
 
 
+@FORMATS
+def test_the_last_file_may_end_within_a_chunk(store: Store, kind: str) -> None:
+    for number, days in ((1, 12), (2, 8), (3, 10)):
+        store(f"era/{number}.nc", year(number, days=days), **PACKED)
+    made = opened(virtualize("s3://alice/era/*.nc", "s3://alice/made", format=kind, check="all"))
+    assert made.t.shape == (30, 6, 8)
+    np.testing.assert_allclose(made.t.values[20:], year(3, days=10).t.values, atol=6e-4)
+
+
 def test_what_is_no_netcdf_is_said_to_be_none(endpoint: S3Endpoint, store: Store) -> None:
     (endpoint.folder / "alice/readme.nc").write_bytes(b"hello world")
     (endpoint.folder / "alice/cdf5.nc").write_bytes(b"CDF\x05" + bytes(20))
