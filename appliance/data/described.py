@@ -81,13 +81,16 @@ def dimension_of(source: Source, preprocess: Preprocess, combine: str) -> str:
     return str(dims[0])
 
 
-def describe(source: Source, preprocess: Preprocess, dim: str | None, kept: bool = True) -> Described:
+def describe(
+    source: Source, preprocess: Preprocess, dim: str | None, by: str | None = None, kept: bool = True
+) -> Described:
     """Look at a file.
 
     Args:
         source: the file.
         preprocess: what is dropped and renamed.
         dim: the dimension along which it will be joined with others; None if it stays alone.
+        by: the coordinate by which it is put in order with others, if it is not that of ``dim``.
         kept: whether values that have to be the same in all files are kept, and not their fingerprints alone.
 
     Raises:
@@ -108,7 +111,7 @@ def describe(source: Source, preprocess: Preprocess, dim: str | None, kept: bool
         if not set(raw) <= set(source.layout.arrays):  # called otherwise there: no hole may be taken for its values
             others = (each for old, each in source.layout.arrays.items() if old not in raw)
             source.copy.fetch(r for each in others for r in each.ranges())
-        copied = {name for name in variables if _is_copied(name, variables, stored.get(name), dim)}
+        copied = {name for name in variables if name == by or _is_copied(name, variables, stored.get(name), dim)}
         read = [name for name, v in variables.items() if name in copied or _is_read(name, variables, dim)]
         for name in read:
             _check_readable(source.url, name, variables[name], stored.get(name), name in copied)

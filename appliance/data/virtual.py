@@ -139,6 +139,7 @@ class _Files:
         self._sources: dict[str, Source] = {}
         self._states: dict[str, Any] = {}
         self._dim: str | None = None
+        self._by: str | None = None
         self._count = 0
 
     def source(self, url: str) -> Source:
@@ -160,7 +161,7 @@ class _Files:
         return source
 
     def _describe(self, url: str, kept: bool) -> Described:
-        return describe(self._sources.get(url) or self._open(url), self._preprocess, self._dim, kept)
+        return describe(self._sources.get(url) or self._open(url), self._preprocess, self._dim, self._by, kept)
 
     def described(
         self, dim: str, combine: str | None, progress: Callable[[str, str], None]
@@ -169,7 +170,7 @@ class _Files:
         several = len(self._urls) > 1
         if combine is not None:
             dim = dimension_of(self._open(self._urls[0]), self._preprocess, combine)
-        self._dim = dim if several else None
+        self._dim, self._by = (dim, combine) if several else (None, None)
         each: list[Described] = []
         for number, url in enumerate(self._urls):
             each.append(self._describe(url, kept=number == 0))
@@ -225,6 +226,8 @@ def expand(patterns: Sequence[str]) -> list[str]:
                 f"{pattern}: no object has such a name; `fsspec.filesystem('s3').ls(…)` lists what is there"
             )
         found |= dict.fromkeys(matching)
+    if not found:
+        raise DataError("no files are named: write s3://BUCKET/PREFIX/*.nc")
     return list(found)
 
 

@@ -217,6 +217,17 @@ def test_a_large_field_that_is_the_same_in_all_files_stays_in_the_first(
         virtualize("s3://alice/era/*.nc", "s3://alice/other")
 
 
+def test_files_are_joined_by_a_coordinate_of_any_size(endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.data.described.SMALL_BYTES", 0)
+    for number in (1, 2):
+        with netCDF4.Dataset(endpoint.folder / f"alice/dive-{number}.nc", "w") as file:
+            file.createDimension("obs", 4)
+            file.createVariable("depth", "f8", ("obs",))[:] = np.arange(4) - 10 * number
+            file.createVariable("t", "f4", ("obs",))[:] = number
+    made = virtualize("s3://alice/dive-*.nc", "s3://alice/dive", combine="depth")
+    assert list(xr.open_zarr(virtual_store(made)).t.values) == [2] * 4 + [1] * 4
+
+
 @KINDS
 def test_large_coordinates_stay_in_the_file(store: Store, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr("appliance.data.described.SMALL_BYTES", 10)

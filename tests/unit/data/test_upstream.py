@@ -2,7 +2,8 @@
 
 A test here fails once they are right. When all of those of HDF5 do, `hdf5_layout.py` is needless: VirtualiZarr's
 `HDFParser` can be used. When all of netCDF-3 do, `netcdf3_layout.py` is, for its `NetCDF3Parser`; and with both and the
-scalars also `kerchunk_references.py`; that of last files, `files._chained`. Written for VirtualiZarr 2.5.1 and kerchunk 0.2.10.
+scalars also `kerchunk_references.py`. When that of last files does, `files._chained` is. Written for VirtualiZarr 2.5.1
+and kerchunk 0.2.10.
 """
 
 from __future__ import annotations

@@ -226,6 +226,8 @@ def test_what_is_no_netcdf_is_said_to_be_none(endpoint: S3Endpoint, store: Store
     ):
         with pytest.raises((DataError, AddressError), match=message):
             virtualize(source, "s3://alice/made")
+    with pytest.raises(DataError, match="no files are named"):
+        virtualize([], "s3://alice/made")
     with pytest.raises(FileNotFoundError, match=r"s3://alice/none\.nc"):
         virtualize("s3://alice/none.nc", "s3://alice/made")
     with pytest.raises(DataError, match="has no dimension 'depth' to join along; it has: time, "):
