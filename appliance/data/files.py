@@ -214,8 +214,11 @@ def joined(opened: Sequence[Described], dim: str, kept: Described) -> Described:
         agreed = _agreed([part.attrs for part in parts], variables[name].attrs)
         variables[name] = xr.Variable(variables[name].dims, variables[name].data, agreed)
     attributes = _agreed([each.attributes for each in opened], first.attributes)
-    dropped = {name: set(first.variables[name].attrs) - set(variable.attrs) for name, variable in variables.items()}
-    dropped[""] = set(first.attributes) - set(attributes)
+    dropped = {
+        name: {key for each in opened for key in each.variables[name].attrs} - set(variable.attrs)
+        for name, variable in variables.items()
+    }
+    dropped[""] = {key for each in opened for key in each.attributes} - set(attributes)
     notes |= {name: note for each in opened for name, note in each.notes.items()}
     return Described(
         kept.url,
