@@ -239,7 +239,8 @@ def references(url: str, stored: Stored, dims: Sequence[Any]) -> Any:
         codecs=[zarr_codec_config_to_v3(dict(codec)) for codec in stored.numbers.codecs],
         dimension_names=[str(dim) for dim in dims],
     )
-    paths = np.where(stored.lengths > 0, url, "").astype(np.dtypes.StringDType())
+    paths = np.full(stored.lengths.shape, url, dtype=np.dtypes.StringDType())
+    paths[stored.lengths == 0] = ""
     manifest = ChunkManifest.from_arrays(
         paths=paths, offsets=stored.offsets, lengths=stored.lengths, validate_paths=False
     )

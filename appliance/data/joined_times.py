@@ -39,15 +39,15 @@ def joined_times(name: str, opened: Sequence[Described], dim: str) -> tuple[xr.V
     first = opened[0]
     variables = [each.variables[name] for each in opened]
     owners = [each.variables[owner_of(name, each.variables)] for each in opened]
-    stated = {(str(v.attrs.get("units")), str(v.attrs.get("calendar", "standard")).lower()) for v in owners}
-    if len(stated) == 1 and len({variable.dtype for variable in variables}) == 1:
+    stated = _stated(owners)
+    if len(set(stated)) == 1 and len({variable.dtype for variable in variables}) == 1:
         return xr.Variable.concat(variables, dim=dim, combine_attrs="override"), ""
     values = [decoded(each, name) for each in opened]
     kinds = {
-        (v.dtype.kind, "" if v.dtype.kind == "M" else c) for v, (_, c) in zip(values, _stated(owners), strict=True)
+        (v.dtype.kind, "" if v.dtype.kind == "M" else calendar) for v, (_, calendar) in zip(values, stated, strict=True)
     }
     if len(kinds) > 1:
-        calendars = sorted({calendar for _, calendar in _stated(owners)})
+        calendars = sorted({calendar for _, calendar in stated})
         raise DataError(
             f"{opened[-1].url}: variable {name!r}: the files have the calendars {', '.join(calendars)}: they cannot be "
             "joined; make a dataset of each"
@@ -80,4 +80,5 @@ def _encoded(name: str, variable: xr.Variable, encoding: Mapping[str, Any]) -> x
 
 
 def _stated(owners: Sequence[xr.Variable]) -> list[tuple[str, str]]:
+    """Units and calendar of each."""
     return [(str(v.attrs.get("units")), str(v.attrs.get("calendar", "standard")).lower()) for v in owners]

@@ -147,6 +147,7 @@ class _Files:
     def __init__(self, urls: Sequence[str], group: str | None, preprocess: Preprocess, folder: Path):
         self._urls, self._group, self._preprocess, self._folder = urls, group, preprocess, folder
         self._sources: dict[str, Source] = {}
+        self._bytes: dict[str, int] = {}  # that their copies take
         self._states: dict[str, Any] = {}
         self._dim: str | None = None
         self._by: str | None = None
@@ -159,8 +160,9 @@ class _Files:
         return self._sources[url]
 
     def _open(self, url: str) -> Source:
-        while self._sources and sum(source.copy.kept_bytes for source in self._sources.values()) > COPIES_BYTES:
+        while self._sources and sum(self._bytes.values()) > COPIES_BYTES:
             oldest = next(iter(self._sources))
+            self._bytes.pop(oldest, None)
             shutil.rmtree(self._sources.pop(oldest).copy.path.parent)
         self._count += 1
         folder = self._folder / str(self._count)
@@ -171,7 +173,10 @@ class _Files:
         return source
 
     def _describe(self, url: str, kept: bool) -> Described:
-        return describe(self._sources.get(url) or self._open(url), self._preprocess, self._dim, self._by, kept)
+        source = self._sources.get(url) or self._open(url)
+        made = describe(source, self._preprocess, self._dim, self._by, kept)
+        self._bytes[url] = source.copy.kept_bytes
+        return made
 
     def described(
         self, dim: str, combine: str | None, progress: Callable[[str, str], None]
