@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ from appliance.data.stored import Ranges
 
 GAP_BYTES = 64 * 2**10  # between two ranges, that are fetched with them
 PIECE_BYTES = 16 * 2**20  # of a request at most
+MEMORY_BYTES = 128 * 2**20  # asked for at once; many small ranges (the times of a classic file's records) go together
 
 
 class PartialCopy:
@@ -58,8 +59,7 @@ class PartialCopy:
             for at in range(start, end, PIECE_BYTES)
         ]
         with self.path.open("r+b") as file:
-            for first in range(0, len(pieces), 8):  # 128 MiB in memory at most
-                some = pieces[first : first + 8]
+            for some in _batches(pieces):
                 contents = fsspec.filesystem("s3").cat_ranges(
                     [self.url] * len(some), [start for start, _ in some], [end for _, end in some], on_error="raise"
                 )
@@ -109,6 +109,17 @@ class PartialCopy:
         """Raise ``DataError`` where the object is not the one that was there at first."""
         if _state(self.url) != self.state:
             raise DataError(f"{self.url}: was changed while it was read: try again when it is at rest")
+
+
+def _batches(pieces: Ranges) -> Iterator[Ranges]:
+    batch: Ranges = []
+    for piece in pieces:
+        batch.append(piece)
+        if sum(end - start for start, end in batch) >= MEMORY_BYTES or len(batch) >= 256:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def joined(ranges: Iterable[tuple[int, int]], gap: int = 0) -> Ranges:
