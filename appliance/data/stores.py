@@ -27,6 +27,8 @@ from appliance.placement.model.s3_address import S3Address
 BRANCH = "main"
 UNCHECKED = "unchecked"  # the branch that a new dataset is on until it has been compared with its files
 EMPTY = "1CECHNKREP0F1RSTCMT0"  # the first snapshot of every repository
+# What a repository consists of (Icechunk's specification, version 1, "storage layout").
+OF_ICECHUNK = ("config.yaml", "refs", "snapshots", "manifests", "transactions", "chunks")
 REFERENCES = ".json"  # how the name of kerchunk's references ends
 
 
@@ -124,12 +126,13 @@ def publish_icechunk(described: Described, target: str, buckets: Sequence[str], 
 
 
 def _remove(target: str) -> None:
-    """Delete the objects below an address, and not one that has the address itself, as ``rm`` would."""
+    """Delete a repository, and nothing else: not an object of the same name, nor what others put there meanwhile."""
     files = fsspec.filesystem("s3")
     files.invalidate_cache()
     address = S3Address.parse(target)
     folder = f"{address.bucket}/{address.key.strip('/')}/"
-    files.rm([name for name in files.find(folder) if name.startswith(folder)])
+    names = (name for name in files.find(folder) if name.startswith(folder))
+    files.rm([name for name in names if name.removeprefix(folder).partition("/")[0] in OF_ICECHUNK])
 
 
 def _first_line(error: Exception) -> str:

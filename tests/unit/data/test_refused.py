@@ -43,6 +43,21 @@ def test_a_file_is_no_place_for_a_repository(endpoint: S3Endpoint, store: Store)
     assert endpoint.objects() == ["alice/one.nc"]
 
 
+def test_what_came_to_the_place_of_a_refused_repository_stays(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store("one.nc", year(1), **PACKED)
+
+    def upload(*_: Any) -> None:
+        fsspec.filesystem("s3").pipe_file("s3://alice/made/precious.nc", b"values")
+        raise DataError("differs")
+
+    monkeypatch.setattr(compared.Check, "file", upload)
+    with pytest.raises(DataError, match="differs"):
+        virtualize("s3://alice/one.nc", "s3://alice/made", format="icechunk")
+    assert endpoint.objects() == ["alice/made/precious.nc", "alice/one.nc"]
+
+
 def test_a_file_that_changes_meanwhile_is_refused(
     endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
