@@ -6,6 +6,7 @@ So the netCDF library itself, through xarray, says what a file holds, and a chec
 from __future__ import annotations
 
 import bisect
+import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator
@@ -58,7 +59,7 @@ class PartialCopy:
             for start, end in joined(missing, GAP_BYTES)
             for at in range(start, end, PIECE_BYTES)
         ]
-        with self.path.open("r+b") as file:
+        with self._writing() as file:
             for some in _batches(pieces):
                 contents = fsspec.filesystem("s3").cat_ranges(
                     [self.url] * len(some), [start for start, _ in some], [end for _, end in some], on_error="raise"
@@ -67,7 +68,7 @@ class PartialCopy:
                     if len(content) != end - start:
                         raise DataError(f"{self.url}: was changed while it was read: try again when it is at rest")
                     file.seek(start)
-                    self._write(file, content)
+                    file.write(content)
         self._got = joined([*self._got, *pieces])
 
     def fetch_all_but(self, holes: Ranges) -> None:
@@ -85,18 +86,19 @@ class PartialCopy:
         """Make holes again of all that was fetched since ``keep``. Nobody may have the copy open."""
         self.path.unlink(missing_ok=True)
         _sparse(self.path, self.nbytes)
-        with self._base.open("rb") as source, self.path.open("r+b") as file:
+        with self._base.open("rb") as source, self._writing() as file:
             for start, end in self._kept:
                 for at in range(start, end, PIECE_BYTES):
                     source.seek(at)
                     file.seek(at)
-                    self._write(file, source.read(min(PIECE_BYTES, end - at)))
+                    file.write(source.read(min(PIECE_BYTES, end - at)))
         self._got = list(self._kept)
 
-    def _write(self, file: BinaryIO, content: bytes) -> None:
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[BinaryIO]:
         try:
-            file.write(content)
-            file.flush()
+            with self.path.open("r+b") as file:
+                yield file
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise

@@ -143,6 +143,13 @@ def test_a_file_is_not_called_damaged_when_s3_does_not_answer(
         virtualize("s3://alice/one.nc", "s3://alice/made")
 
 
+def test_a_full_disk_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store("one.nc", year(1), **PACKED)
+    monkeypatch.setattr("appliance.data.partial_copy._sparse", lambda path, _nbytes: path.symlink_to("/dev/full"))
+    with pytest.raises(DataError, match=r"s3://alice/one.nc: no space for a copy of what is looked at in /.*TMPDIR"):
+        virtualize("s3://alice/one.nc", "s3://alice/made")
+
+
 def test_a_group_is_named_by_those_that_there_are(endpoint: S3Endpoint) -> None:
     path = endpoint.folder / "alice/groups.nc"
     with netCDF4.Dataset(path, "w") as file:
