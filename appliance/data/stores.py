@@ -16,6 +16,7 @@ import fsspec
 from fsspec.implementations.reference import ReferenceFileSystem
 from zarr.storage import FsspecStore
 
+from appliance.compute.reading import objects
 from appliance.data import DataError, quiet
 from appliance.data.described import Described
 from appliance.data.icechunk_arrays import write
@@ -48,6 +49,10 @@ def publish_references(described: Described, target: str, check: Check) -> str:
         files.pipe_file(unchecked, content)
     except PermissionError as error:
         raise PermissionError(errno.EACCES, "S3 refuses: you have no right to write it", target) from error
+    except OSError as error:
+        if quota := _quota(error, target):
+            raise quota from error
+        raise
     try:
         check(_references(unchecked))
     finally:
@@ -56,6 +61,8 @@ def publish_references(described: Described, target: str, check: Check) -> str:
     try:
         files.pipe_file(target, content, mode="create")  # S3 itself lets one of two processes have the name
     except OSError as error:  # s3fs has no kind of its own for "is there already"
+        if quota := _quota(error, target):
+            raise quota from error
         if not exists(target):
             raise
         if files.cat_file(target) != content:  # where the answer was lost and s3fs asked again, it is this one's own
@@ -103,7 +110,8 @@ def publish_icechunk(described: Described, target: str, buckets: Sequence[str], 
         repository = icechunk.Repository.create(where, config, authorize_virtual_chunk_access=authorized)
     except icechunk.IcechunkError as error:
         if "clean prefix" not in str(error):
-            raise DataError(f"{target}: Icechunk cannot write there: {_first_line(error)}") from error
+            said = DataError(f"{target}: Icechunk cannot write there: {_first_line(error)}")
+            raise (_quota(error, target) or said) from error
         raise DataError(
             f"{target}: is no place for an Icechunk repository, as there are other objects below it"
         ) from error
@@ -118,11 +126,18 @@ def publish_icechunk(described: Described, target: str, buckets: Sequence[str], 
     except BaseException as error:  # an interrupt too
         _remove(target)
         if isinstance(error, icechunk.IcechunkError):
-            raise DataError(
-                f"{target}: Icechunk cannot keep it: {_first_line(error)}; way out: --format kerchunk"
-            ) from error
+            said = DataError(f"{target}: Icechunk cannot keep it: {_first_line(error)}; way out: --format kerchunk")
+            raise (_quota(error, target) or said) from error
         raise
     return target
+
+
+def _quota(error: Exception, target: str) -> Exception | None:
+    """What is said of a quota that is used up, whichever library met it; None for other errors."""
+    if "QuotaExceeded" not in str(error) and getattr(error, "errno", None) != errno.EDQUOT:
+        return None
+    address = S3Address.parse(target)
+    return objects.plain(OSError("QuotaExceeded"), address.bucket, address.key)
 
 
 def _remove(target: str) -> None:

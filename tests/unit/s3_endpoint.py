@@ -44,6 +44,7 @@ class S3Endpoint:
         headers: of each request, in the order of ``log``.
         refuse: how many of the next requests are answered with 503.
         cut: how many of the next answers with a body break off in the middle of it.
+        full: whether nothing more may be written, as with a quota that is used up.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class S3Endpoint:
     headers: list[dict[str, str]] = field(default_factory=list)
     refuse: int = 0
     cut: int = 0
+    full: bool = False
     parts: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -97,6 +99,7 @@ class S3Endpoint:
         self.headers.clear()
         self.parts.clear()
         self.refuse = self.cut = 0
+        self.full = False
 
     def __enter__(self) -> S3Endpoint:
         return self
@@ -135,6 +138,8 @@ class _Handler(http_serving.Handler):
         file = self.s3.folder / path.lstrip("/")
         if method == "POST":
             return self._post(path, query, body)
+        if method == "PUT" and self.s3.full:
+            return self._answer(403, b"<Error><Code>QuotaExceeded</Code></Error>")
         if method == "PUT":
             if "partNumber" in query:
                 self.s3.parts[f"{path}?{int(query['partNumber'][0]):05}"] = body

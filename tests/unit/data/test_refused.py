@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -148,6 +149,27 @@ def test_a_full_disk_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("appliance.data.partial_copy._sparse", lambda path, _nbytes: path.symlink_to("/dev/full"))
     with pytest.raises(DataError, match=r"s3://alice/one.nc: no space for a copy of what is looked at in /.*TMPDIR"):
         virtualize("s3://alice/one.nc", "s3://alice/made")
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("kind", ["kerchunk", "icechunk"])
+def test_a_quota_is_told_and_nothing_stays(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str, late: bool
+) -> None:
+    store("one.nc", year(1), **PACKED)
+    right = compared.Check.file
+
+    def checked(*arguments: Any) -> None:
+        right(*arguments)
+        endpoint.full = True
+
+    endpoint.full = not late
+    monkeypatch.setattr(compared.Check, "file", checked)
+    with pytest.raises(OSError, match=r"you keep as many bytes or objects in S3 as you may") as raised:
+        virtualize("s3://alice/one.nc", "s3://alice/made", format=kind)
+    assert raised.value.errno == errno.EDQUOT
+    assert "s3://alice/made" in str(raised.value)
+    assert endpoint.objects() == ["alice/one.nc"]
 
 
 def test_a_group_is_named_by_those_that_there_are(endpoint: S3Endpoint) -> None:
