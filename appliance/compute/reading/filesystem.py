@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 from s3fs import S3FileSystem
@@ -18,7 +19,6 @@ from s3fs import S3FileSystem
 from appliance.compute.reading import objects, placement_access
 from appliance.compute.reading.objects import S3Access, Unchanged
 from appliance.compute.reading.read_counter import counter
-from appliance.placement.model.s3_address import S3Address
 
 PLACE_AND_KEYS = ("endpoint_url", "key", "secret", "token", "username", "password")
 HIDDEN = ("endpoint_url", "aws_access_key_id", "aws_secret_access_key", "aws_session_token")
@@ -34,6 +34,9 @@ CLIENT = {
 }
 
 
+_left: list[Any] = []  # clients of a process that this one was forked from
+
+
 class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     """S3 as this process sees it. Takes the options of ``s3fs.S3FileSystem``, by name.
 
@@ -47,6 +50,7 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
     def __init__(self, **kwargs: Any):
         given_options = set(kwargs)
         kwargs["config_kwargs"] = {**CLIENT, **(kwargs.get("config_kwargs") or {})}
+        self._pid, self._s3, self.session = os.getpid(), None, None
         super().__init__(**kwargs)
         given = self.endpoint_url or self.client_kwargs.get("endpoint_url") or ""
         self._foreign = bool(given) and given.rstrip("/") != os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
@@ -55,6 +59,21 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
             and given_options <= {*OBSTORE_KNOWS, "use_listings_cache", "skip_instance_cache"}
             and set(self.client_kwargs) <= {*HIDDEN, "region_name"}
         )
+
+    async def set_session(self, refresh: bool = False, kwargs: dict[str, Any] | None = None) -> Any:
+        """Return the client of s3fs, made where there is none yet.
+
+        A store that was opened before a fork is used by both processes; each has a client of its own.
+        """
+        if self._pid != os.getpid() and self.asynchronous:
+            # Kept: to close it would take the parent's connections out of the event loop that both share.
+            _left.append((self._s3, getattr(self, "_s3creator", None), self.session))
+            self._s3 = self._s3creator = None
+            if self._session_is_owned:
+                self.session = None
+            self._set_session_lock = asyncio.Lock()
+            self._pid = os.getpid()
+        return await super().set_session(refresh=refresh, kwargs=kwargs or {})
 
     def __reduce__(self) -> Any:
         make, (cls, arguments, options) = super().__reduce__()
@@ -66,8 +85,11 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
         return described if self._foreign else _without_place(described)
 
     def _access(self, key: str, *asked: Any) -> S3Access | None:
-        """Return how obstore reaches an object; None where s3fs must (another S3, versions, odd names or options)."""
-        known = self._plain and os.environ.get("AWS_ENDPOINT_URL") and objects.representable(key)
+        """Return how obstore reaches an object; None where s3fs must.
+
+        That is with another S3, versions, odd names or options, and in a process forked from one that used obstore.
+        """
+        known = self._plain and os.environ.get("AWS_ENDPOINT_URL") and objects.representable(key) and objects.usable()
         if not known or any(asked):
             return None
         own, more = objects.own_access(), self.client_kwargs
@@ -99,11 +121,9 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
         bucket, key, version = self.split_path(path)
         access = self._access(key, version, version_id)
         unchanged = Unchanged(if_match, if_unmodified_since)
+        if access is None and any(unchanged):
+            return await self._cat_unchanged(path, start, end, unchanged)
         if access is None:
-            if any(unchanged):
-                raise OSError(
-                    f"{S3Address(bucket, key)}: only the facility's own S3 is asked whether it is still the same"
-                )
             # s3fs asks for the size first, to read large objects in parts at once: a second request for each chunk.
             kwargs.setdefault("max_concurrency", 1)
             data: bytes = await super()._cat_file(path, version_id=version_id, start=start, end=end, **kwargs)
@@ -116,6 +136,26 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
         got = await objects.read(bucket, key, access, start, end, unchanged)
         counter().add(bucket, key, len(got.data), got.served_by, got.offset, got.size, got.etag)
         return got.data
+
+    async def _cat_unchanged(self, path: str, start: int | None, end: int | None, unchanged: Unchanged) -> bytes:
+        """Read over s3fs, which has no word for it, only the object that is meant."""
+        bucket, key, _ = self.split_path(path)
+        asked: dict[str, Any] = {"Bucket": bucket, "Key": key}
+        if start is not None or end is not None:
+            asked["Range"] = await self._process_limits(path, start, end)
+        if unchanged.etag:
+            asked["IfMatch"] = unchanged.etag
+        if unchanged.since:
+            asked["IfUnmodifiedSince"] = datetime.fromtimestamp(unchanged.since, UTC)
+        try:
+            answer = await self._call_s3("get_object", **asked)
+        except OSError as error:
+            if getattr(error.__cause__, "response", {}).get("Error", {}).get("Code") in ("PreconditionFailed", "412"):
+                raise objects.changed(bucket, key) from error
+            raise
+        async with answer["Body"] as body:
+            data: bytes = await body.read()
+        return data
 
     async def _pipe_file(
         self, path: str, data: Any, chunksize: int | None = None, mode: str = "overwrite", **kwargs: Any

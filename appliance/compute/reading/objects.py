@@ -111,6 +111,30 @@ def representable(key: str) -> bool:
 
 _stores: dict[tuple[str, S3Access], S3Store] = {}
 _lock = threading.Lock()
+_left: list[Any] = []  # clients of a process that this one was forked from
+
+
+def _forked() -> None:
+    """Forget the clients of the process that this one was forked from.
+
+    They are kept, as ending them would wait for threads that stayed behind.
+    """
+    global _stores, _lock
+    if _stores:
+        _left.append(_stores)
+    _stores, _lock = {}, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def usable() -> bool:
+    """Return whether obstore works in this process.
+
+    It does not in one that was forked from a process that used it: the threads in which it works stayed there, and
+    whatever it is asked would be waited for without end.
+    """
+    return not _left
 
 
 def store(bucket: str, access: S3Access) -> S3Store:
@@ -244,6 +268,14 @@ async def write(bucket: str, key: str, data: Any, access: S3Access, part_bytes: 
         raise plain(error, bucket, key) from error
 
 
+def changed(bucket: str, key: str) -> OSError:
+    """Return the error of an object that is another than the one that was meant."""
+    return OSError(
+        f"{S3Address(bucket, key)} was changed after the dataset that refers to it was made: make the dataset anew, "
+        "and use that"
+    )
+
+
 def plain(error: Exception, bucket: str, key: str) -> Exception:
     """Return obstore's error as one of Python's own that names the object. Of obstore's text the first line tells."""
     name = str(S3Address(bucket, key))
@@ -262,9 +294,7 @@ def plain(error: Exception, bucket: str, key: str) -> Exception:
     if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
         return PermissionError(f"{name}: {text}")
     if isinstance(error, PreconditionError):
-        return OSError(
-            f"{name} was changed after the dataset that refers to it was made: make the dataset anew, and use that"
-        )
+        return changed(bucket, key)
     if "416" in text and "not satisfiable" in text.lower():
         return OSError(f"{name}: the range is not satisfiable: it lies behind the object's end")
     return OSError(f"{name}: {text}")

@@ -200,3 +200,7 @@ def _metrics() -> _Metrics:
 def counter() -> ReadCounter:
     """Return the counter of this process."""
     return ReadCounter(this_host(), lambda bucket: placement_access.maps().get(bucket), placement_access.ranges)
+
+
+# A forked process counts what it reads itself, and none of its parent's threads is there to free a lock.
+os.register_at_fork(after_in_child=counter.cache_clear)
