@@ -50,6 +50,8 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
     def __init__(self, **kwargs: Any):
         given_options = set(kwargs)
         kwargs["config_kwargs"] = {**CLIENT, **(kwargs.get("config_kwargs") or {})}
+        # Workers write while the notebook looks: a listing that is kept would tell of a store that is no more so.
+        kwargs.setdefault("use_listings_cache", "listings_expiry_time" in kwargs)
         self._pid, self._s3, self.session = os.getpid(), None, None
         super().__init__(**kwargs)
         given = self.endpoint_url or self.client_kwargs.get("endpoint_url") or ""

@@ -321,3 +321,26 @@ def test_another_endpoint_is_asked_by_s3fs_and_not_counted(
     assert [entry[:2] for entry in endpoint.log] == [("GET", "host9")]
     assert clients(endpoint, "GET") == {"s3fs"}
     assert not noted
+
+
+def test_what_another_process_wrote_or_removed_is_seen(endpoint: S3Endpoint) -> None:
+    files = fsspec.filesystem("s3")
+    folder = endpoint.folder / "alice/shared"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "one").write_bytes(b"1")
+    assert files.ls("alice/shared") == ["alice/shared/one"]
+    assert not files.exists("alice/shared/two")
+    (folder / "two").write_bytes(b"2")
+    assert files.ls("alice/shared") == files.find("alice/shared") == ["alice/shared/one", "alice/shared/two"]
+    assert files.exists("alice/shared/two")
+    assert files.glob("alice/shared/t*") == ["alice/shared/two"]
+    (folder / "one").write_bytes(b"longer")
+    assert files.info("alice/shared/one")["size"] == files.size("alice/shared/one") == 6
+    (folder / "one").unlink()
+    assert not files.exists("alice/shared/one")
+    assert files.ls("alice/shared") == ["alice/shared/two"]
+    # Who reads a tree that nobody changes may ask for what fsspec does elsewhere.
+    kept = fsspec.filesystem("s3", use_listings_cache=True)
+    assert kept.ls("alice/shared") == ["alice/shared/two"]
+    (folder / "one").write_bytes(b"1")
+    assert kept.ls("alice/shared") == ["alice/shared/two"]
