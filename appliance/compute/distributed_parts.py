@@ -41,7 +41,6 @@ def _of(owner: str, *names: str) -> tuple[str, ...]:
 _SCHEDULER, _TASK = "distributed.scheduler:Scheduler.", "distributed.scheduler:TaskState."
 _WORKER, _SPEC = "distributed.worker:Worker.", "dask._task_spec:"
 _COMPONENTS = "distributed.dashboard.components"
-
 USES = (
     Use(
         "appliance.compute.scheduling.rootish",
@@ -112,6 +111,11 @@ USES = (
         "appliance.compute.owner_http",
         ("distributed.node:ServerNode.start_http_server",),
         "schedulers and workers do not start",
+    ),
+    Use(
+        "appliance.compute.gateway_client",
+        _of("dask_gateway.client:", "Gateway.close", "Gateway._cleanup", "GatewayCluster.close"),
+        "a cluster object that garbage collection ends may stop the notebook",
     ),
     Use(
         "appliance.launching.backend",

@@ -35,6 +35,7 @@ KEPT = re.compile(
     | Dask-Offload.*         # distributed: packs large messages
     | Dask-Callback-Thread   # distributed: calls what waits for a future
     | Profile                # distributed: its statistical profiler
+    | gateway-endings        # ours: closes what garbage collection ended of dask-gateway's
     | icechunk-references_\d+  # ours: load the references of all snapshots
     | s3-endpoint            # the session's S3 server, and connections that clients keep
     """,

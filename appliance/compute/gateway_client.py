@@ -1,0 +1,86 @@
+"""dask-gateway's client, kept from stopping a notebook for ever when garbage collection ends one of its objects.
+
+`Gateway` and `GatewayCluster` of dask-gateway 2026.3.0 close themselves as they are collected: their ``__del__`` hands
+work to the client's event loop and waits for it. The collector runs in whatever thread makes objects at that moment. If
+that is the event loop's own, the loop waits for itself; if it is one that holds a lock of distributed's ``LoopRunner``,
+it waits for that. Here ``__del__`` only notes the object, and a thread of its own closes it.
+
+Needless as soon as dask-gateway's own ``__del__`` waits for nothing, as distributed's ``Cluster.__del__`` since
+dask/distributed#6627; ``tests/unit/launching/test_gateway_client.py`` tells when these methods change.
+
+dask-gateway imports this module by the name of its authenticator, which a notebook's environment gives
+(``DASK_GATEWAY__AUTH__TYPE``): so before the first `Gateway` there is.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+
+from dask_gateway import Gateway, GatewayCluster, JupyterHubAuth
+
+from appliance.compute import distributed_parts
+
+logger = logging.getLogger("distributed.appliance.gateway")
+
+THREAD = "gateway-endings"
+LAST_ENDINGS = 10.0  # s for which the program's end waits for objects that are still to be closed
+ONE_COLLECTION = 0.1  # s in which all that is collected together has had its destructors called
+
+# Of this queue a `put` may come in the middle of another one, as a destructor's does.
+_ended: queue.SimpleQueue[Gateway | GatewayCluster | None] = queue.SimpleQueue()
+
+
+class NotebookAuth(JupyterHubAuth):  # type: ignore[misc]  # dask-gateway has no types
+    """dask-gateway's authenticator by the token of the hub, as ``auth: jupyterhub``."""
+
+
+def _note(ended: Gateway | GatewayCluster) -> None:
+    """Stand in for ``__del__``: leave the object to the thread, unless there is nothing to close."""
+    is_open = isinstance(ended, Gateway) or (hasattr(ended, "gateway") and ended.status != "closed")
+    if not sys.is_finalizing() and is_open and not getattr(ended, "asynchronous", True):
+        _ended.put(ended)
+
+
+def _close_all() -> None:
+    while (ended := _ended.get()) is not None:
+        time.sleep(ONE_COLLECTION)
+        try:
+            _without_closed_session(getattr(ended, "gateway", ended))
+            ended.close()
+        except Exception:
+            logger.warning("%r was not closed in good order", ended, exc_info=True)
+        del ended  # or it would stay until the next one comes
+
+
+def _without_closed_session(gateway: Gateway) -> None:
+    """Let a gateway make another session: what is collected together ends in any order, and its own may be closed."""
+    if gateway._session is not None and gateway._session.closed:
+        gateway._session = None
+
+
+def _wait_for_last(closer: threading.Thread, owner: int) -> None:
+    if os.getpid() == owner:
+        _ended.put(None)
+        closer.join(LAST_ENDINGS)
+
+
+@functools.cache
+def install() -> None:
+    """Put the layer in place, once for the process."""
+    if not distributed_parts.complete(__name__):
+        return
+    for kind in (Gateway, GatewayCluster):
+        kind.__del__ = _note
+    closer = threading.Thread(target=_close_all, name=THREAD, daemon=True)
+    closer.start()
+    atexit.register(_wait_for_last, closer, os.getpid())
+
+
+install()
