@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compute": PLACEMENT | {f"compute.{part}" for part in ("distributed_parts", "scheduling", "reading", "reporting")},
     "checked_json": set(),
     "hub_front": set(),
+    "on_import": set(),
     "s3_keys": set(),
     "researcher": set(),
     "launching": {"researcher", "checked_json"},
