@@ -1,9 +1,9 @@
 """What this package adds to other libraries at the moment when they are imported.
 
-xarray has entry points for reading and none for writing: where `to_netcdf` and `to_zarr` must know the facility, their
-functions are wrapped. The interpreter of an environment imports this module as it starts (`environment.nix`, a line of
-its ``.pth`` file), so that programs, notebooks and workers have it with nothing configured. It costs nothing where the
-libraries are not imported, and imports nothing itself but the standard library.
+xarray has no entry points for writing, and its entry points for reading cannot stand before its own engines: where
+these must know the facility, its functions are wrapped. The interpreter of an environment imports this module as it
+starts (`environment.nix`, a line of its ``.pth`` file), so that programs, notebooks and workers have it with nothing
+configured. It costs nothing where the libraries are not imported, and imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from importlib.util import find_spec
 from types import ModuleType
 
 # Once the first is imported, `install(module)` of the second is called.
-ADDED = {"xarray.backends.writers": "appliance.data.xarray_writers"}
+ADDED = {
+    "xarray.backends.netCDF4_": "appliance.data.xarray_netcdf",
+    "xarray.backends.writers": "appliance.data.xarray_writers",
+}
 
 
 class _Adding(Loader):

@@ -1,0 +1,113 @@
+"""xarray's engine "netcdf4", and so the one that it guesses, for NetCDF files on S3: ``xr.open_dataset("s3://….nc")``.
+
+The C library underneath opens files and web addresses, and knows nothing of S3's keys. Small files come in one request
+and are opened in memory, by the same library as files on a disk; of large HDF5 files h5netcdf reads the parts that are
+needed. Either reads through the facility's "s3". A dataset carries the address alone: workers open it themselves.
+
+`appliance.on_import` puts it in the place of xarray's own. Needless once that hands such addresses to fsspec itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import fsspec
+
+from appliance.data import DataError
+
+MIB = 2**20
+IN_MEMORY = 16 * MIB  # bytes of a file up to which one request is cheaper than reading parts; xarray keeps 128 open
+IN_MEMORY_MOST = 256 * MIB  # likewise, where parts cannot be read
+HDF5 = b"\211HDF\r\n\032\n"
+
+
+def install(module: ModuleType) -> None:
+    """Put the engine in the place of that of ``xarray.backends.netCDF4_``."""
+    from xarray.backends.common import BACKEND_ENTRYPOINTS
+
+    needs, own = BACKEND_ENTRYPOINTS["netcdf4"]
+    assert own is module.NetCDF4BackendEntrypoint  # noqa: S101
+    BACKEND_ENTRYPOINTS["netcdf4"] = (needs, engine(own, module.NetCDF4DataStore))
+
+
+def engine(own: Any, datastore: Any) -> Any:
+    """Return xarray's engine, which also opens addresses on S3.
+
+    Args:
+        own: xarray's class of the engine.
+        datastore: xarray's class of an opened file.
+    """
+
+    class NetCDF4OnS3(own):  # type: ignore[misc]
+        description = own.description
+        open_dataset_parameters = tuple(inspect.signature(own.open_dataset).parameters)[1:]
+
+        def open_dataset(self, filename_or_obj: Any, **options: Any) -> Any:
+            if not isinstance(filename_or_obj, str) or not filename_or_obj.startswith("s3://"):
+                return super().open_dataset(filename_or_obj, **options)
+            kept: dict[str, Any] = {name: value for name, value in options.items() if name in _DECODING}
+            if _by_parts(filename_or_obj):
+                from xarray.backends import H5netcdfBackendEntrypoint
+
+                # Names of dimensions that have none, as the C library gives them.
+                kept |= {"phony_dims": "access", "group": options.get("group")}
+                return H5netcdfBackendEntrypoint().open_dataset(filename_or_obj, **kept)
+            from xarray.backends import CachingFileManager, StoreBackendEntrypoint
+            from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
+
+            lock = options.get("lock") or combine_locks([NETCDFC_LOCK, HDF5_LOCK])
+            manager = CachingFileManager(opened, filename_or_obj, mode="r", lock=lock)
+            store = datastore(manager, group=options.get("group"), mode="r", lock=lock)
+            with store._manager.acquire_context():
+                return StoreBackendEntrypoint().open_dataset(store, **kept)
+
+    return NetCDF4OnS3
+
+
+_DECODING = (
+    *("mask_and_scale", "decode_times", "concat_characters", "decode_coords", "drop_variables"),
+    *("use_cftime", "decode_timedelta"),
+)
+
+
+def opened(url: str, mode: str = "r") -> Any:
+    """Return a NetCDF file on S3, opened in memory by the C library. Read only, whatever ``mode`` says.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        OSError: it is no NetCDF file, or not all of one.
+    """
+    import netCDF4
+
+    del mode
+    data = fsspec.filesystem("s3").cat_file(url)
+    try:
+        # By its last name: where an address is said, the C library would open that.
+        return netCDF4.Dataset(url.rpartition("/")[2], memory=data)
+    except OSError as error:
+        raise OSError(f"{url}: {error}") from error
+
+
+def _by_parts(url: str) -> bool:
+    """Return whether to read parts of a file on S3, and not all of it at once.
+
+    Raises:
+        DataError: it should be read by parts and cannot be.
+        FileNotFoundError: there is no such object.
+    """
+    files = fsspec.filesystem("s3")
+    nbytes = files.size(url)
+    if nbytes <= IN_MEMORY:
+        return False
+    if files.cat_file(url, start=0, end=len(HDF5)) == HDF5 and find_spec("h5netcdf"):
+        return True
+    if nbytes <= IN_MEMORY_MOST:
+        return False
+    raise DataError(
+        f"{url}: {nbytes / MIB:,.0f} MiB are too many to be held by each process that reads a part of them; "
+        f"`appliance data virtualize {url} {url.rpartition('.')[0]}` in a terminal makes a dataset of it that is read "
+        "in parts, where they lie"
+    )
