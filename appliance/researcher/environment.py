@@ -52,6 +52,9 @@ def common_environment(unit: str, environment: str, addresses: Addresses) -> dic
         "AWS_ENDPOINT_URL": addresses.s3_endpoint,
         "AWS_ALLOW_HTTP": "true",
         "AWS_DEFAULT_REGION": "default",
+        # For boto3 and pyarrow, as for s3fs: objects are sent as they are, not in pieces with a checksum of Amazon's.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         "AWS_SHARED_CREDENTIALS_FILE": credential(unit, "s3"),
         # By which the gateway's certificate is judged, by programs that bring authorities of their own, too.
         "SSL_CERT_FILE": AUTHORITIES,

@@ -10,7 +10,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 STARTS = """
 import appliance.on_import, sys
-assert not {"xarray", "dask", "fsspec", "numpy"} & set(sys.modules), "a start imports nothing"
+assert not {"xarray", "dask", "fsspec", "numpy", "pyarrow"} & set(sys.modules), "a start imports nothing"
 """
 WRAPPED = """
 from xarray.backends import writers

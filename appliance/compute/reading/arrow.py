@@ -1,0 +1,31 @@
+"""pyarrow's own S3: ``pyarrow.fs.S3FileSystem()`` with nothing given means the facility's, as it does for boto3.
+
+Its addresses (``pyarrow.fs.FileSystem.from_uri``, and so pandas' `read_parquet`) go by ``AWS_ENDPOINT_URL`` already;
+its constructor does not, and asks amazonaws.com. Needless once it does. `appliance.on_import` puts it in place.
+"""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import Any
+
+
+def install(module: ModuleType) -> None:
+    """Complete ``pyarrow.fs``."""
+    own: Any = getattr(module, "S3FileSystem", None)
+    if own is None:  # a build of pyarrow without S3
+        return
+
+    class Kind(type(own)):  # type: ignore[misc,valid-type]
+        def __instancecheck__(cls, instance: Any) -> bool:
+            return isinstance(instance, own)  # those of addresses, and unpickled ones, are pyarrow's
+
+    class S3FileSystem(own, metaclass=Kind):  # type: ignore[misc,valid-type]
+        __doc__ = own.__doc__
+
+        def __init__(self, *arguments: Any, endpoint_override: str | None = None, **options: Any):
+            endpoint = endpoint_override or os.environ.get("AWS_ENDPOINT_URL")
+            super().__init__(*arguments, endpoint_override=endpoint, **options)
+
+    module.S3FileSystem = S3FileSystem  # type: ignore[attr-defined]
