@@ -113,6 +113,15 @@ USES = (
         "schedulers and workers do not start",
     ),
     Use(
+        "appliance.compute.killed_worker",
+        (
+            "distributed.scheduler:KilledWorker",  # stood in for, by a subclass
+            "distributed.scheduler:Scheduler.remove_worker",  # makes it, and then calls plugins
+            *_of("distributed.scheduler:WorkerState.", "clean", "metrics", "last_seen", "server_id"),
+        ),
+        "the error of a task that ended its workers is Dask's own, which names no memory",
+    ),
+    Use(
         "appliance.compute.gateway_client",
         _of("dask_gateway.client:", "Gateway.close", "Gateway._cleanup", "GatewayCluster.close"),
         "a cluster object that garbage collection ends may stop the notebook",

@@ -13,7 +13,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from appliance.compute import distributed_parts
+from appliance.compute import distributed_parts, killed_worker
 from appliance.compute.reporting import collect
 from appliance.compute.scheduling import coassignment
 from appliance.compute.scheduling.atlas import MAP_RETRY, MAP_TIMEOUT, Atlas
@@ -63,6 +63,7 @@ async def dask_setup(scheduler: Scheduler) -> None:
     gc.set_threshold(*GARBAGE)
     expectations = Expectations()
     collect.add_to(scheduler, expectations)
+    killed_worker.add_to(scheduler)
     scheduler.add_plugin(LocalityPlugin(scheduler, _atlas(), expectations=expectations))
     if distributed_parts.complete(coassignment.__name__):
         scheduler.add_plugin(CoassignmentPlugin(scheduler))

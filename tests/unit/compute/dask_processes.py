@@ -65,12 +65,12 @@ class Cluster:
             raise RuntimeError((folder / "scheduler.log").read_text())
         self.address = json.loads(address_file.read_text())["address"]
 
-    def add_workers(self, *addresses: str) -> None:
+    def add_workers(self, *addresses: str, memory: int = 0) -> None:
         for address in addresses:
             self.workers[address] = self._start(
                 "worker",
                 self.address,
-                *["--host", address, "--name", address, "--nthreads", "1", "--no-nanny", "--memory-limit", "0"],
+                *["--host", address, "--name", address, "--nthreads", "1", "--no-nanny", "--memory-limit", str(memory)],
                 *["--no-dashboard", "--dashboard-address", f"{address}:0", "--local-directory", str(self.folder)],
                 log=f"worker-{address}",
                 AWS_ENDPOINT_URL=self.endpoint.url(address),
