@@ -10,7 +10,7 @@ import hashlib
 import re
 import shutil
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
@@ -141,6 +141,11 @@ class _Handler(http_serving.Handler):
         if method == "PUT" and self.s3.full:
             return self._answer(403, b"<Error><Code>QuotaExceeded</Code></Error>")
         if method == "PUT":
+            if self.headers.get("If-None-Match") == "*" and file.is_file():
+                condition = b"<Condition>If-None-Match</Condition>"
+                return self._answer(412, b"<Error><Code>PreconditionFailed</Code>" + condition + b"</Error>")
+            if "x-amz-copy-source" in self.headers:
+                return self._copy(self.s3.folder / unquote(self.headers["x-amz-copy-source"]).lstrip("/"), file)
             if "partNumber" in query:
                 self.s3.parts[f"{path}?{int(query['partNumber'][0]):05}"] = body
             elif self.headers.get("If-None-Match") == "*" and file.is_file():
@@ -152,7 +157,7 @@ class _Handler(http_serving.Handler):
                 file.write_bytes(body)
             return self._answer(200, b"", {"ETag": etag_of(body)})
         if method == "DELETE":
-            file.unlink(missing_ok=True)
+            self._delete(file)
             return self._answer(204, b"")
         if "list-type" in query:
             return self._answer(200, self._listing(path.strip("/"), query))
@@ -178,12 +183,29 @@ class _Handler(http_serving.Handler):
             return self._answer(206, data[start:end], {**etag, **content_range})
         return self._answer(200, data if method == "GET" else b"", etag, length=len(data))
 
+    def _delete(self, file: Path) -> None:
+        """Remove an object, and the folders that only it was in: S3 has none."""
+        file.unlink(missing_ok=True)
+        with suppress(OSError):  # which is not empty
+            while file.parent.parent != self.s3.folder:
+                file = file.parent
+                file.rmdir()
+
+    def _copy(self, source: Path, file: Path) -> None:
+        if not source.is_file():
+            return self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        data = source.read_bytes()
+        file.write_bytes(data)
+        etag = escape(etag_of(data))
+        return self._answer(200, f"<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>".encode())
+
     def _post(self, path: str, query: dict[str, list[str]], body: bytes) -> None:
         if "delete" in query:
             for key in re.findall(rb"<Key>(.*?)</Key>", body):
                 file = self.s3.folder / path.strip("/") / key.decode()
                 if not file.is_dir():  # s3fs also deletes the name of the folder, which S3 does not have
-                    file.unlink(missing_ok=True)
+                    self._delete(file)
             return self._answer(200, b"<DeleteResult></DeleteResult>")
         if "uploads" in query:
             answer = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
