@@ -22,6 +22,7 @@ from s3fs import S3FileSystem
 from appliance.compute.reading.filesystem import LocalS3FileSystem
 
 BUCKET = os.environ.get("SUITES_BUCKET", "")
+pytestmark = [] if BUCKET else [pytest.mark.usefixtures("endpoint")]
 
 
 class Fixtures(AbstractFixtures):
@@ -31,9 +32,7 @@ class Fixtures(AbstractFixtures):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def fs(cls, request: pytest.FixtureRequest) -> Any:
-        if not BUCKET:
-            request.getfixturevalue("endpoint")
+    def fs(cls) -> Any:
         # s3fs sends checksums unless told otherwise; ours is told.
         return cls.kind(config_kwargs={"request_checksum_calculation": "when_required"})
 
