@@ -112,10 +112,28 @@ def named(url: str) -> S3Address:
     return address
 
 
+_users: set[int] = set()  # the processes that used Icechunk: this one, and the one that it was forked from
+
+
+def usable() -> None:
+    """Note that this process uses Icechunk.
+
+    Raises:
+        DataError: it was forked from one that did. Icechunk's threads stayed there, and it would wait without end.
+    """
+    _users.add(os.getpid())
+    if len(_users) > 1:
+        raise DataError(
+            "Icechunk does not work in a process that was forked from one that used it: start the pool with "
+            'multiprocessing.get_context("forkserver"), or open the dataset in the forked processes alone'
+        )
+
+
 def storage(url: str) -> Any:
-    """Return Icechunk's storage at an address; raises as ``named``."""
+    """Return Icechunk's storage at an address; raises as ``named`` and ``usable``."""
     import icechunk
 
+    usable()
     address = named(url)
     return icechunk.s3_storage(bucket=address.bucket, prefix=address.key.strip("/"), from_env=True, **client())
 

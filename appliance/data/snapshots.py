@@ -25,7 +25,7 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 from zarr.storage import WrapperStore
 
 from appliance.data.references import ArrayReferences
-from appliance.data.repositories import Session
+from appliance.data.repositories import Session, usable
 
 logger = logging.getLogger("distributed.appliance.data")
 
@@ -122,6 +122,7 @@ class SnapshotStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not fol
 
     @property
     def _store(self) -> Any:
+        usable()
         return self._opened.store
 
     @property
