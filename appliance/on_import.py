@@ -1,10 +1,10 @@
 """What this package adds to other libraries at the moment when they are imported.
 
 xarray has no entry points for writing, and its entry points for reading cannot stand before its own engines; pyarrow
-has none for S3. Where these must know the facility, their functions are wrapped. The interpreter of an environment
-imports this module as it starts (`environment.nix`, a line of its ``.pth`` file), so that programs, notebooks and
-workers have it with nothing configured. It costs nothing where the libraries are not imported, and imports nothing but
-the standard library.
+has none for S3, and dask-gateway none at all. Where these must know the facility, their functions are wrapped. The
+interpreter of an environment imports this module as it starts (`environment.nix`, a line of its ``.pth`` file), so that
+programs, notebooks and workers have it with nothing configured. It costs nothing where the libraries are not imported,
+and imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from types import ModuleType
 
 # Once the first is imported, `install(module)` of the second is called.
 ADDED = {
+    "dask_gateway.client": "appliance.compute.gateway_client",
     "pyarrow.fs": "appliance.compute.reading.arrow",
     "xarray.backends.netCDF4_": "appliance.data.xarray_netcdf",
     "xarray.backends.writers": "appliance.data.xarray_writers",

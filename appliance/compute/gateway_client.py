@@ -8,24 +8,25 @@ it waits for that. Here ``__del__`` only notes the object, and a thread of its o
 Needless as soon as dask-gateway's own ``__del__`` waits for nothing, as distributed's ``Cluster.__del__`` since
 dask/distributed#6627; ``tests/unit/launching/test_gateway_client.py`` tells when these methods change.
 
-dask-gateway imports this module by the name of its authenticator, which a notebook's environment gives
-(``DASK_GATEWAY__AUTH__TYPE``): so before the first `Gateway` there is.
+`appliance.on_import` puts it in place as dask-gateway's client is imported: so before the first `Gateway` there is.
 """
 
 from __future__ import annotations
 
 import atexit
-import functools
 import logging
 import os
 import queue
 import sys
 import threading
 import time
-
-from dask_gateway import Gateway, GatewayCluster, JupyterHubAuth
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from appliance.compute import distributed_parts
+
+if TYPE_CHECKING:
+    from dask_gateway import Gateway, GatewayCluster
 
 logger = logging.getLogger("distributed.appliance.gateway")
 
@@ -37,14 +38,11 @@ ONE_COLLECTION = 0.1  # s in which all that is collected together has had its de
 _ended: queue.SimpleQueue[Gateway | GatewayCluster | None] = queue.SimpleQueue()
 
 
-class NotebookAuth(JupyterHubAuth):  # type: ignore[misc]  # dask-gateway has no types
-    """dask-gateway's authenticator by the token of the hub, as ``auth: jupyterhub``."""
-
-
 def _note(ended: Gateway | GatewayCluster) -> None:
     """Stand in for ``__del__``: leave the object to the thread, unless there is nothing to close."""
-    is_open = isinstance(ended, Gateway) or (hasattr(ended, "gateway") and ended.status != "closed")
-    if not sys.is_finalizing() and is_open and not getattr(ended, "asynchronous", True):
+    # One that was not made to its end has no `asynchronous`; only a cluster has a `status`.
+    is_open = not getattr(ended, "asynchronous", True) and getattr(ended, "status", "") != "closed"
+    if is_open and not sys.is_finalizing():
         _ended.put(ended)
 
 
@@ -71,16 +69,12 @@ def _wait_for_last(closer: threading.Thread, owner: int) -> None:
         closer.join(LAST_ENDINGS)
 
 
-@functools.cache
-def install() -> None:
-    """Put the layer in place, once for the process."""
+def install(client: ModuleType) -> None:
+    """Put the layer in place, in ``dask_gateway.client``."""
     if not distributed_parts.complete(__name__):
         return
-    for kind in (Gateway, GatewayCluster):
+    for kind in (client.Gateway, client.GatewayCluster):
         kind.__del__ = _note
     closer = threading.Thread(target=_close_all, name=THREAD, daemon=True)
     closer.start()
     atexit.register(_wait_for_last, closer, os.getpid())
-
-
-install()

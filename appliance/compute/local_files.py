@@ -79,9 +79,8 @@ def missing(paths: Iterable[str], client: Client) -> list[str]:
     wanted = sorted(paths)
     here = [_seen(path) for path in wanted]
     workers = list(client.scheduler_info(n_workers=WORKERS_ASKED)["workers"])[:WORKERS_ASKED]
-    if workers:
-        answers = list(client.run(_all_seen, wanted, workers=workers).values())
-    else:
+    answers = list(client.run(_all_seen, wanted, workers=workers, on_error="ignore").values()) if workers else []
+    if not answers:  # there are none yet, or those that were asked are gone
         answers = [client.run_on_scheduler(_all_seen, wanted)]
     return [path for i, path in enumerate(wanted) if any(there[i] != here[i] for there in answers)]
 

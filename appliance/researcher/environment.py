@@ -84,7 +84,6 @@ def gateway_environment(user: str, environment: str, gateway_url: str, gateway_p
         # Links to dashboards begin so: the owner's server shows them (`appliance.notebook`). Without a host, so that
         # they open in the browser by whatever name it reached the hub.
         "DASK_GATEWAY__PUBLIC_ADDRESS": f"/user/{user}/proxy",
-        # As "jupyterhub", and what keeps dask-gateway from stopping the notebook.
-        "DASK_GATEWAY__AUTH__TYPE": "appliance.compute.gateway_client.NotebookAuth",
+        "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
         "DASK_GATEWAY__CLUSTER__OPTIONS__ENVIRONMENT": environment,
     }

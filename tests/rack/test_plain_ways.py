@@ -60,7 +60,7 @@ def test_forked_processes_read(notebook: Notebook) -> None:
     assert said["printed"] == "[52, 52]\n", said["errors"]
 
 
-def test_another_process_s_objects_are_seen(notebook: Notebook) -> None:
+def test_what_another_process_wrote_is_seen(notebook: Notebook) -> None:
     said = notebook.run("""
         found = [fs.exists("alice/plain-test-new/x")]
         def write():

@@ -26,7 +26,9 @@ def memory(dask_scheduler: Any) -> int:
     ("held", "told"), [(600, "It died of memory: "), (1, "A worker that needs more is ended at once")]
 )
 def test_the_notebook_is_told_of_what_a_worker_died(new_cluster: Callable[..., Cluster], held: int, told: str) -> None:
-    cluster = new_cluster(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
+    # A worker that is nearly full would spill, and take no task any more.
+    memory_as_is = {f"DASK_DISTRIBUTED__WORKER__MEMORY__{what}": "False" for what in ("TARGET", "SPILL", "PAUSE")}
+    cluster = new_cluster(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0", **memory_as_is)
     cluster.add_workers(ADDRESSES[0], memory=800 * MIB)
     with Client(cluster.address) as client:
         client.wait_for_workers(1, timeout=300)

@@ -14,9 +14,8 @@ import programs
 import pytest
 from running_gateway import RunningGateway
 
-from appliance.researcher.environment import gateway_environment
-
 PROGRAM = """
+import appliance.on_import  # as the interpreter of an environment does
 import gc, sys, threading, time
 from dask_gateway import BasicAuth, Gateway
 from distributed.utils import LoopRunner
@@ -36,14 +35,6 @@ def collected_on(loop):
     done.wait()
 
 own = gateway()
-if case == "none":  # as a notebook has it: the name of the authenticator is what brings the layer
-    from dask_gateway.auth import get_auth
-    auth = get_auth()
-    assert (type(auth).__name__, auth.api_token) == ("NotebookAuth", "a-token"), auth
-    print("went on")
-    sys.exit()
-import appliance.compute.gateway_client
-
 cluster = own.new_cluster(environment=environment)
 client = cluster.get_client()
 if case == "cluster on the client's loop":
@@ -81,16 +72,6 @@ def test_what_garbage_collection_ends_stops_nobody(running: RunningGateway, tmp_
     assert programs.run(program, running.address, running.tls, running.environment, case) == "went on\n"
     with running.gateway("alice") as gateway:
         assert gateway.list_clusters() == []
-
-
-def test_a_notebooks_environment_brings_the_layer(running: RunningGateway, tmp_path: Path) -> None:
-    program = tmp_path / "authenticates.py"
-    program.write_text(PROGRAM)
-    given = gateway_environment("alice", running.environment, running.address, running.tls)
-    printed = programs.run(
-        program, running.address, running.tls, running.environment, "none", JUPYTERHUB_API_TOKEN="a-token", **given
-    )
-    assert printed == "went on\n"
 
 
 def test_dask_gateways_own_endings_still_wait() -> None:
