@@ -40,9 +40,9 @@ _ended: queue.SimpleQueue[Gateway | GatewayCluster | None] = queue.SimpleQueue()
 
 def _note(ended: Gateway | GatewayCluster) -> None:
     """Stand in for ``__del__``: leave the object to the thread, unless there is nothing to close."""
-    # One that was not made to its end has no `asynchronous`; only a cluster has a `status`.
-    is_open = not getattr(ended, "asynchronous", True) and getattr(ended, "status", "") != "closed"
-    if is_open and not sys.is_finalizing():
+    # One that was not made to its end lacks some of it. A cluster is closed with its gateway.
+    runner = getattr(getattr(ended, "gateway", ended), "_loop_runner", None)
+    if runner and runner.is_started() and not ended.asynchronous and not sys.is_finalizing():
         _ended.put(ended)
 
 

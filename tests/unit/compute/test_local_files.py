@@ -12,11 +12,11 @@ from pathlib import Path
 import dask
 import dask.array as da
 import numpy as np
+import plain_xarray  # noqa: F401  # as the interpreter of an environment does
 import pytest
 import xarray as xr
 from s3_endpoint import S3Endpoint
 
-import appliance.on_import  # noqa: F401  # as the interpreter of an environment does
 from appliance.compute.local_files import NotOnWorkersError, read_by
 
 HOME = Path("/proc/self/cwd")

@@ -6,11 +6,11 @@ import pickle
 
 import dask
 import numpy as np
+import plain_xarray  # noqa: F401  # as the interpreter of an environment does
 import pytest
 import xarray as xr
 from s3_endpoint import S3Endpoint
 
-import appliance.on_import  # noqa: F401  # as the interpreter of an environment does
 from appliance.data import DataError, xarray_netcdf
 
 URL = "s3://alice/years/2000 ü.nc"
