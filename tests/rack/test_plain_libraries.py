@@ -1,7 +1,4 @@
-"""Libraries with an S3 of their own, in a researcher's Python: boto3, pyarrow, h5netcdf, and tables in Parquet.
-
-They need boto3, pyarrow and h5netcdf in `environments/analysis/requirements.in`.
-"""
+"""Libraries with an S3 of their own, in a researcher's Python: boto3, pyarrow, h5netcdf, and tables in Parquet."""
 
 from __future__ import annotations
 
