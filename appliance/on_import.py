@@ -1,10 +1,11 @@
 """What this package adds to other libraries at the moment when they are imported.
 
-xarray has no entry points for writing, and its entry points for reading cannot stand before its own engines; pyarrow
+xarray has no entry points for writing, and looks its own engines up by name before it looks at entry points; pyarrow
 has none for S3, and dask-gateway none at all. Where these must know the facility, their functions are wrapped. The
-interpreter of an environment imports this module as it starts (`environment.nix`, a line of its ``.pth`` file), so that
-programs, notebooks and workers have it with nothing configured. It costs nothing where the libraries are not imported,
-and imports nothing but the standard library.
+interpreter of an environment that has xarray imports this module as it starts (`environment.nix`, a line of its
+``.pth`` file; a `sitecustomize` of its own would be hidden by Debian's), so that programs, notebooks and workers have
+it with nothing configured. It costs nothing where the libraries are not imported, and imports nothing but the standard
+library. A library that cannot be completed stays as it is, with a warning.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 # Once the first is imported, `install(module)` of the second is called.
 ADDED = {
@@ -26,7 +29,7 @@ ADDED = {
 }
 
 
-class _Adding(Loader):
+class _Adding:
     """Loads a module as its own loader does, and completes it."""
 
     def __init__(self, own: Loader):
@@ -36,27 +39,40 @@ class _Adding(Loader):
         return self._own.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        # Who asks a module for its source or its data finds its own loader.
+        module.__loader__ = self._own
+        if module.__spec__:
+            module.__spec__.loader = self._own
         self._own.exec_module(module)
-        importlib.import_module(ADDED[module.__name__]).install(module)
+        _complete(module)
 
 
-class _Finder(MetaPathFinder):
-    """Finds the modules of `ADDED` where all others find them."""
-
-    def __init__(self) -> None:
-        self._open = set(ADDED)
+class _Finder:
+    """Finds the modules of `ADDED` where all others find them, each time that somebody looks for one."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        del path, target
-        if fullname not in self._open:
+        if fullname not in ADDED:
             return None
-        self._open.discard(fullname)  # or it would find itself
-        spec = find_spec(fullname)
-        if spec and spec.loader:
-            spec.loader = _Adding(spec.loader)
-        return spec
+        for finder in sys.meta_path:
+            if isinstance(finder, _Finder) or not hasattr(finder, "find_spec"):
+                continue
+            if spec := finder.find_spec(fullname, path, target):
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = _Adding(spec.loader)  # type: ignore[assignment,arg-type]
+                return spec
+        return None
+
+
+def _complete(module: ModuleType) -> None:
+    own = ADDED[module.__name__]
+    try:
+        importlib.import_module(own).install(module)
+    except Exception as error:
+        import logging
+
+        logging.getLogger("distributed.appliance").warning("%s stays as it is: %s: %r", module.__name__, own, error)
 
 
 def install() -> None:
@@ -64,9 +80,9 @@ def install() -> None:
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     sys.meta_path.insert(0, _Finder())
-    for name, own in ADDED.items():
+    for name in ADDED:
         if name in sys.modules:
-            importlib.import_module(own).install(sys.modules[name])
+            _complete(sys.modules[name])
 
 
 install()

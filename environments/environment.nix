@@ -80,8 +80,10 @@ derivation (common // {
     ''
       eval "$prepare"
       install --no-deps "appliance==$version"
-      # The interpreter reads this as it starts: where the base is, and what completes xarray as it is imported.
-      printf '%s\n' "$base/$site" "import appliance.on_import" > "$out/$site/base.pth"
+      # The interpreter reads this as it starts: where the base is, and, in environments for analysis, what completes
+      # xarray as it is imported.
+      echo "$base/$site" > "$out/$site/base.pth"
+      if [ -d "$base/$site/xarray" ]; then echo "import appliance.on_import" >> "$out/$site/base.pth"; fi
       # The lock's commands, run by this environment's interpreter: only that one sees both layers.
       for command in "$base"/bin/*; do
         name=''${command##*/}
