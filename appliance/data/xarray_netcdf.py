@@ -4,12 +4,14 @@ The C library underneath opens files and web addresses, and knows nothing of S3'
 and are opened in memory, by the same library as files on a disk; of large HDF5 files h5netcdf reads the parts that are
 needed. Either reads through the facility's "s3". A dataset carries the address alone: workers open it themselves.
 
-`appliance.on_import` puts it in the place of xarray's own. Needless once that hands such addresses to fsspec itself.
+`appliance.on_import` puts it in the place of xarray's own: xarray looks that up by its name before it looks at entry
+points. Needless once that hands such addresses to fsspec itself.
 """
 
 from __future__ import annotations
 
 import inspect
+import shlex
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -22,6 +24,10 @@ MIB = 2**20
 IN_MEMORY = 16 * MIB  # bytes of a file up to which one request is cheaper than reading parts; xarray keeps 128 open
 IN_MEMORY_MOST = 256 * MIB  # likewise, where parts cannot be read
 HDF5 = b"\211HDF\r\n\032\n"
+DECODING = {
+    *("mask_and_scale", "decode_times", "concat_characters", "decode_coords", "drop_variables"),
+    *("use_cftime", "decode_timedelta"),
+}
 
 
 def install(module: ModuleType) -> None:
@@ -29,8 +35,11 @@ def install(module: ModuleType) -> None:
     from xarray.backends.common import BACKEND_ENTRYPOINTS
 
     needs, own = BACKEND_ENTRYPOINTS["netcdf4"]
-    assert own is module.NetCDF4BackendEntrypoint  # noqa: S101
     BACKEND_ENTRYPOINTS["netcdf4"] = (needs, engine(own, module.NetCDF4DataStore))
+
+
+def _on_s3(place: Any) -> bool:
+    return isinstance(place, str) and place.startswith("s3://")
 
 
 def engine(own: Any, datastore: Any) -> Any:
@@ -42,35 +51,47 @@ def engine(own: Any, datastore: Any) -> Any:
     """
 
     class NetCDF4OnS3(own):  # type: ignore[misc]
-        description = own.description
         open_dataset_parameters = tuple(inspect.signature(own.open_dataset).parameters)[1:]
 
         def open_dataset(self, filename_or_obj: Any, **options: Any) -> Any:
-            if not isinstance(filename_or_obj, str) or not filename_or_obj.startswith("s3://"):
+            if not _on_s3(filename_or_obj):
                 return super().open_dataset(filename_or_obj, **options)
-            kept: dict[str, Any] = {name: value for name, value in options.items() if name in _DECODING}
             if _by_parts(filename_or_obj):
-                from xarray.backends import H5netcdfBackendEntrypoint
-
-                # Names of dimensions that have none, as the C library gives them.
-                kept |= {"phony_dims": "access", "group": options.get("group")}
-                return H5netcdfBackendEntrypoint().open_dataset(filename_or_obj, **kept)
+                return _h5netcdf().open_dataset(filename_or_obj, **_decoding(options), **_for_h5netcdf(options))
             from xarray.backends import CachingFileManager, StoreBackendEntrypoint
             from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
 
             lock = options.get("lock") or combine_locks([NETCDFC_LOCK, HDF5_LOCK])
             manager = CachingFileManager(opened, filename_or_obj, mode="r", lock=lock)
-            store = datastore(manager, group=options.get("group"), mode="r", lock=lock)
-            with store._manager.acquire_context():
-                return StoreBackendEntrypoint().open_dataset(store, **kept)
+            try:
+                store = datastore(manager, group=options.get("group"), mode="r", lock=lock)
+                with manager.acquire_context():
+                    return StoreBackendEntrypoint().open_dataset(store, **_decoding(options))
+            except BaseException:
+                manager.close()
+                raise
+
+        def open_groups_as_dict(self, filename_or_obj: Any, **options: Any) -> Any:
+            if not _on_s3(filename_or_obj) or not find_spec("h5netcdf"):
+                return super().open_groups_as_dict(filename_or_obj, **options)
+            return _h5netcdf().open_groups_as_dict(filename_or_obj, **_decoding(options), **_for_h5netcdf(options))
 
     return NetCDF4OnS3
 
 
-_DECODING = (
-    *("mask_and_scale", "decode_times", "concat_characters", "decode_coords", "drop_variables"),
-    *("use_cftime", "decode_timedelta"),
-)
+def _decoding(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in DECODING}
+
+
+def _for_h5netcdf(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what else h5netcdf is told: with "access" it names nameless dimensions as the C library does."""
+    return {"group": options.get("group"), "phony_dims": "access"}
+
+
+def _h5netcdf() -> Any:
+    from xarray.backends import H5netcdfBackendEntrypoint
+
+    return H5netcdfBackendEntrypoint()
 
 
 def opened(url: str, mode: str = "r") -> Any:
@@ -108,6 +129,6 @@ def _by_parts(url: str) -> bool:
         return False
     raise DataError(
         f"{url}: {nbytes / MIB:,.0f} MiB are too many to be held by each process that reads a part of them; "
-        f"`appliance data virtualize {url} {url.rpartition('.')[0]}` in a terminal makes a dataset of it that is read "
-        "in parts, where they lie"
+        f"`appliance data virtualize {shlex.quote(url)} {shlex.quote(url.rpartition('.')[0])}` in a terminal makes a "
+        "dataset of it that is read in parts, where they lie"
     )
