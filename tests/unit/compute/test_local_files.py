@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import dask
 import dask.array as da
+import fsspec
 import numpy as np
 import plain_xarray  # noqa: F401  # as the interpreter of an environment does
 import pytest
 import xarray as xr
 from s3_endpoint import S3Endpoint
 
-from appliance.compute.local_files import NotOnWorkersError, read_by
+from appliance.compute.local_files import NotOnWorkersError, missing, read_by
 
 HOME = Path("/proc/self/cwd")
 TARGET = "s3://alice/measurements.zarr"
@@ -84,9 +86,31 @@ def test_results_of_a_cluster_are_written_to_the_home(dataset: str) -> None:
     assert not (HOME / "copy.zarr").exists()
 
 
+@pytest.mark.usefixtures("client", "measurements")
+def test_a_tree_is_written_to_the_home_too(dataset: str) -> None:
+    tree = xr.DataTree.from_dict({"/": xr.open_zarr(dataset), "/mean": xr.open_zarr(dataset).mean("time")})
+    tree.to_netcdf(HOME / "tree.nc")
+    with xr.open_dataset("tree.nc", group="mean") as back:
+        xr.testing.assert_allclose(back.t, tree["mean"].t.compute())
+
+
+@pytest.mark.parametrize("error", [ModuleNotFoundError("No module named 'appliance.compute.local_files'"), OSError()])
+def test_where_nobody_can_be_asked_dask_does_what_it_does(tmp_path: Path, error: Exception) -> None:
+    asked = Mock()
+    asked.scheduler_info.return_value = {"workers": {}}
+    asked.run_on_scheduler.side_effect = error
+    assert missing([str(tmp_path)], asked) == []
+    asked.run_on_scheduler.assert_called_once()
+
+
 def test_without_a_cluster_nothing_is_asked(measurements: xr.Dataset) -> None:
     measurements.to_zarr(HOME / "copy.zarr")
     np.testing.assert_array_equal(xr.open_zarr(HOME / "copy.zarr").a, np.arange(480.0))
+
+
+class Unsendable:
+    def __reduce__(self) -> str:
+        raise NotImplementedError
 
 
 def test_files_are_found_wherever_they_are_in_a_graph(measurements: xr.Dataset, dataset: str, tmp_path: Path) -> None:
@@ -99,5 +123,8 @@ def test_files_are_found_wherever_they_are_in_a_graph(measurements: xr.Dataset, 
         (xr.open_zarr(dataset), set()),
         (xr.Dataset({"a": ("x", da.ones(10))}), set()),
         (da.from_array(xr.open_dataset(file).a.variable._data, chunks=100), {file}),
+        (dask.delayed(len)(fsspec.open(file)), {file}),
+        (dask.delayed(len)([Path("no\0name"), Path("/none"), HOME / "measurements.nc"]), {file}),
+        (dask.delayed(len)([Path(file), Unsendable()]), {file}),
     ):
         assert read_by(graph.__dask_graph__()) == found
