@@ -50,7 +50,8 @@ class _Noting(cloudpickle.Pickler):  # type: ignore[misc,name-defined]  # cloudp
     def persistent_id(self, held: object) -> object:
         if isinstance(held, np.ndarray):
             return "array"  # of which nothing need be copied
-        if paths := _reader(type(held)):
+        kind: Any = type(held)  # which mypy does not take for hashable
+        if paths := _reader(kind):
             found = (os.fspath(path) for path in paths(held) if isinstance(path, str | os.PathLike))
             self.found.update(path for path in found if Path(path).is_absolute())
         return None

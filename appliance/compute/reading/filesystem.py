@@ -14,6 +14,7 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
+from fsspec.asyn import get_loop
 from s3fs import S3FileSystem
 
 from appliance.compute.reading import objects, placement_access
@@ -33,7 +34,6 @@ CLIENT = {
     "response_checksum_validation": "when_required",
 }
 
-
 _left: list[Any] = []  # clients of a process that this one was forked from
 
 
@@ -46,13 +46,17 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
     """
 
     protocol = ("s3", "s3a")
+    # Of s3fs and fsspec, which have no types.
+    _s3: Any
+    _loop: Any
+    _pid: int
+    session: Any
 
     def __init__(self, **kwargs: Any):
         given_options = set(kwargs)
         kwargs["config_kwargs"] = {**CLIENT, **(kwargs.get("config_kwargs") or {})}
         # Workers write while the notebook looks: a listing that is kept would tell of a store that is no more so.
         kwargs.setdefault("use_listings_cache", "listings_expiry_time" in kwargs)
-        self._pid, self._s3, self.session = os.getpid(), None, None
         super().__init__(**kwargs)
         given = self.endpoint_url or self.client_kwargs.get("endpoint_url") or ""
         self._foreign = bool(given) and given.rstrip("/") != os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
@@ -62,20 +66,30 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
             and set(self.client_kwargs) <= {*HIDDEN, "region_name"}
         )
 
-    async def set_session(self, refresh: bool = False, kwargs: dict[str, Any] | None = None) -> Any:
-        """Return the client of s3fs, made where there is none yet.
+    @property
+    def loop(self) -> Any:
+        """Return the event loop that does the work, of this process: fsspec's own refuses to work in a forked one."""
+        self._after_fork()
+        return super().loop
 
-        A store that was opened before a fork is used by both processes; each has a client of its own.
-        """
-        if self._pid != os.getpid() and self.asynchronous:
-            # Kept: to close it would take the parent's connections out of the event loop that both share.
-            _left.append((self._s3, getattr(self, "_s3creator", None), self.session))
-            self._s3 = self._s3creator = None
-            if self._session_is_owned:
-                self.session = None
-            self._set_session_lock = asyncio.Lock()
-            self._pid = os.getpid()
+    async def set_session(self, refresh: bool = False, kwargs: dict[str, Any] | None = None) -> Any:
+        """Return the client of s3fs, made where there is none yet."""
+        self._after_fork()
         return await super().set_session(refresh=refresh, kwargs=kwargs or {})
+
+    def _after_fork(self) -> None:
+        """Begin anew where this process was forked from the one that made this: each has clients of its own."""
+        if self._pid == os.getpid():
+            return
+        # Kept: to close them would take the parent's connections out of the event loop that both share.
+        _left.append((self._s3, getattr(self, "_s3creator", None), self.session))
+        self._s3 = self._s3creator = None
+        if self._session_is_owned:
+            self.session = None
+        self._set_session_lock = asyncio.Lock()
+        if not self.asynchronous:
+            self._loop = get_loop()
+        self._pid = os.getpid()
 
     def __reduce__(self) -> Any:
         make, (cls, arguments, options) = super().__reduce__()

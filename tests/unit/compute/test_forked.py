@@ -42,6 +42,9 @@ def unchanged(i):
 
 WAYS = {
     "read": lambda i: fsspec.filesystem("s3").cat("alice/letters").decode(),
+    "read by the parent's": lambda i: files.cat("alice/letters").decode(),
+    "listed by the parent's": lambda i: [files.ls("alice/forked.zarr/a"), files.info("alice/letters")["size"]][1],
+    "opened by the parent's": lambda i: files.open("alice/letters").read().decode(),
     "range": lambda i: fsspec.filesystem("s3").cat_file("alice/letters", start=2, end=-1).decode(),
     "listed": lambda i: fsspec.filesystem("s3").exists("alice/letters"),
     "written": written,
@@ -58,6 +61,7 @@ if __name__ == "__main__":
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
         print(json.dumps(list(pool.map(way, [1]))))
     assert files.cat("alice/letters") == b"abcdefgh" and float(opened.a.sum()) == 780.0
+    assert files.info("alice/letters")["size"] == 8 and files.ls("alice/forked.zarr/a")
 """
 CHANGED = (
     "s3://alice/letters was changed after the dataset that refers to it was made: make the dataset anew, and use that"
@@ -69,6 +73,9 @@ CHANGED = (
     ("way", "found"),
     [
         ("read", "abcdefgh"),
+        ("read by the parent's", "abcdefgh"),
+        ("listed by the parent's", 8),
+        ("opened by the parent's", "abcdefgh"),
         ("range", "cdefg"),
         ("listed", True),
         ("written", 1),
@@ -89,9 +96,13 @@ def test_another_process_forked_before_any_read_has_the_fast_way(tmp_path: Path,
     program = tmp_path / "forks.py"
     program.write_text("""
 import multiprocessing
+import fsspec
 from appliance.compute.reading import objects
+def length():
+    return len(fsspec.filesystem("s3").cat("alice/early"))
 if __name__ == "__main__":
     with multiprocessing.get_context("fork").Pool(1) as pool:
         assert pool.apply(objects.usable)
+        assert pool.apply(length) == 1
 """)
     programs.run(program)
