@@ -41,6 +41,7 @@ def _of(owner: str, *names: str) -> tuple[str, ...]:
 _SCHEDULER, _TASK = "distributed.scheduler:Scheduler.", "distributed.scheduler:TaskState."
 _WORKER, _SPEC = "distributed.worker:Worker.", "dask._task_spec:"
 _COMPONENTS = "distributed.dashboard.components"
+
 USES = (
     Use(
         "appliance.compute.scheduling.rootish",
@@ -117,7 +118,7 @@ USES = (
         (
             "distributed.scheduler:KilledWorker",  # stood in for, by a subclass
             "distributed.scheduler:Scheduler.remove_worker",  # makes it, and then calls plugins
-            *_of("distributed.scheduler:WorkerState.", "clean", "metrics", "last_seen", "server_id"),
+            *_of("distributed.scheduler:WorkerState.", "clean", "metrics", "last_seen", "server_id", "memory_limit"),
         ),
         "the error of a task that ended its workers is Dask's own, which names no memory",
     ),

@@ -59,7 +59,7 @@ def _close_all() -> None:
 
 def _without_closed_session(gateway: Gateway) -> None:
     """Let a gateway make another session: what is collected together ends in any order, and its own may be closed."""
-    if gateway._session is not None and gateway._session.closed:
+    if getattr(getattr(gateway, "_session", None), "closed", False):
         gateway._session = None
 
 

@@ -31,8 +31,12 @@ class KilledWorker(distributed.scheduler.KilledWorker):
         ago: s between that and its end.
     """
 
-    memory: int | None = None
-    ago: float = 0.0
+    # Of the scheduler of this process, if it is one. Who unpickles an error elsewhere gets what was known there.
+    deaths: Deaths | None = None
+
+    def __init__(self, task: Any, last_worker: WorkerState, allowed_failures: int):
+        super().__init__(task, last_worker, allowed_failures)
+        self.memory, self.ago = self.deaths.last_heard(last_worker) if self.deaths else (None, 0.0)
 
     def __str__(self) -> str:
         worker, task = self.last_worker, key_split(self.task)
@@ -59,7 +63,7 @@ class KilledWorker(distributed.scheduler.KilledWorker):
 
 
 class Deaths(SchedulerPlugin):
-    """Knows of each worker what was last heard of it, and makes the errors.
+    """Knows of each worker what was last heard of it.
 
     Args:
         scheduler: whose workers they are.
@@ -80,19 +84,19 @@ class Deaths(SchedulerPlugin):
         del worker, stimulus_id, kwargs
         self._workers = {ws.server_id: ws for ws in scheduler.workers.values()}
 
-    def error(self, task: Any, last_worker: WorkerState, allowed_failures: int) -> KilledWorker:
-        """Make the error in Dask's place."""
-        made = KilledWorker(task, last_worker, allowed_failures)
-        known = self._workers.get(last_worker.server_id)
-        if known is not None and "memory" in known.metrics:
-            made.memory, made.ago = int(known.metrics["memory"]), max(0.0, time() - known.last_seen)
-        return made
+    def last_heard(self, worker: WorkerState) -> tuple[int | None, float]:
+        """Return a worker's memory when it was last heard of, in bytes, and how many s ago that was."""
+        known = self._workers.get(worker.server_id)
+        memory = known.metrics.get("memory") if known else None
+        if known is None or memory is None:
+            return None, 0.0
+        return int(memory), max(0.0, time() - known.last_seen)
 
 
 def add_to(scheduler: Scheduler) -> None:
     """Let a scheduler make these errors in place of Dask's; there is one scheduler in a process."""
     if not distributed_parts.complete(__name__):
         return
-    deaths = Deaths(scheduler)
-    scheduler.add_plugin(deaths)
-    distributed.scheduler.KilledWorker = deaths.error  # type: ignore[assignment,misc]
+    KilledWorker.deaths = Deaths(scheduler)
+    scheduler.add_plugin(KilledWorker.deaths)
+    distributed.scheduler.KilledWorker = KilledWorker  # type: ignore[misc]
