@@ -19,13 +19,15 @@ def install(module: ModuleType) -> None:
 
     class Kind(type(own)):  # type: ignore[misc,valid-type]
         def __instancecheck__(cls, instance: Any) -> bool:
-            return isinstance(instance, own)  # those of addresses, and unpickled ones, are pyarrow's
+            # Those of addresses, and unpickled ones, are pyarrow's.
+            return isinstance(instance, own) if cls is S3FileSystem else super().__instancecheck__(instance)
 
     class S3FileSystem(own, metaclass=Kind):  # type: ignore[misc,valid-type]
-        __doc__ = own.__doc__
-
         def __init__(self, *arguments: Any, endpoint_override: str | None = None, **options: Any):
             endpoint = endpoint_override or os.environ.get("AWS_ENDPOINT_URL")
             super().__init__(*arguments, endpoint_override=endpoint, **options)
 
+    # Under the name by which a pickle finds it.
+    S3FileSystem.__module__, S3FileSystem.__qualname__ = module.__name__, "S3FileSystem"
+    S3FileSystem.__doc__ = own.__doc__
     module.S3FileSystem = S3FileSystem  # type: ignore[attr-defined]
