@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
-import importlib
-import inspect
 import logging
 import re
 from collections.abc import Iterator
@@ -15,6 +12,7 @@ import distributed
 import pytest
 from distributed.scheduler import SchedulerState, TaskState, WorkerState
 from distributed.stealing import WorkStealing
+from sources import digest, function_of
 
 from appliance.compute import distributed_parts
 from appliance.compute.distributed_parts import READ_IN, USES, Use, complete, present
@@ -78,19 +76,6 @@ NAMES = {name for cls in (*TOUCHED, WorkStealing) for name in dir(cls)}
 PRIVATE_NAMES = {name for name in NAMES if re.fullmatch(r"_[A-Za-z]\w+", name)}
 
 
-def function_of(part: str) -> object:
-    """The function behind a part; None where it is no function."""
-    module, _, path = part.partition(":")
-    found: object = importlib.import_module(module)
-    for name in path.split("."):
-        found = inspect.getattr_static(found, name, None)
-    if isinstance(found, property):
-        found = found.fget
-    found = getattr(found, "__func__", found)
-    found = inspect.unwrap(found) if callable(found) else found
-    return found if inspect.isfunction(found) else None
-
-
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_is_there_and_is_what_was_read(part: str) -> None:
     users = ", ".join(use.module for use in USES if part in use.parts)
@@ -98,8 +83,7 @@ def test_a_part_is_there_and_is_what_was_read(part: str) -> None:
     function = function_of(part)
     assert (function is not None) == (part in DIGESTS), f"{part}: functions have a digest, others have none"
     if function is not None:
-        digest = hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:12]
-        assert digest == DIGESTS[part], (
+        assert digest(function) == DIGESTS[part], (
             f"{part} of distributed {distributed.__version__} is not that of {READ_IN}: "
             f"read it, mend {users}, then write the new digest"
         )
