@@ -65,16 +65,20 @@ def test_parquet_with_pandas_and_dask(notebook: Notebook) -> None:
     assert said == {"total": 499_500, "parts": 4}
 
 
-def test_a_large_netcdf_file_is_read_in_parts(notebook: Notebook) -> None:
+def test_a_large_netcdf_file_and_a_tree_are_read_in_parts(notebook: Notebook) -> None:
     said = notebook.run("""
         import appliance.data.xarray_netcdf as ours
         values = np.random.default_rng(3).normal(280, 5, (720, 128, 128)).astype("f4")
         year = xr.Dataset({"t": (("time", "y", "x"), values)})
         year.to_netcdf("s3://alice/libraries-test/year.nc", encoding={"t": {"chunksizes": (24, 128, 128)}})
         opened = xr.open_dataset("s3://alice/libraries-test/year.nc", chunks={})
+        xr.DataTree.from_dict({"/": year.isel(time=[0]), "/a": xr.Dataset({"height": 2.0})}).to_netcdf(
+            "s3://alice/libraries-test/tree.nc")
+        tree = xr.open_datatree("s3://alice/libraries-test/tree.nc")
         say(mib=fs.size("alice/libraries-test/year.nc") // 2**20, most=ours.IN_MEMORY // 2**20,
-            chunks=opened.t.chunks[0][:2], off=float(abs(opened.t - year.t).max()))
+            height=float(tree["a"].height), chunks=opened.t.chunks[0][:2], off=float(abs(opened.t - year.t).max()))
     """)
     assert said["mib"] > said["most"]
     assert said["chunks"] == [24, 24]
     assert said["off"] == 0.0
+    assert said["height"] == 2.0

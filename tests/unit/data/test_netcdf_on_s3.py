@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from unittest.mock import Mock
 
 import dask
 import numpy as np
@@ -97,17 +98,25 @@ def test_what_cannot_be_opened_is_said_by_its_address(
 
 
 @pytest.mark.usefixtures("endpoint")
-def test_large_files_and_trees_are_read_in_parts(year: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By h5netcdf, which environments for analysis have; on a rack this is tried as well."""
-    pytest.importorskip("h5netcdf")
-    xr.DataTree.from_dict({"/": year, "/a": year[["height"]]}).to_netcdf("s3://alice/tree.nc")
+def test_large_files_and_trees_are_given_to_h5netcdf(year: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for h5netcdf, which is tried itself on a rack."""
+    url, h5netcdf = "s3://alice/tree.nc", Mock()
+    h5netcdf.open_dataset.return_value = year
+    h5netcdf.open_groups_as_dict.return_value = {"/": year, "/a": year[["height"]]}
+    xr.DataTree.from_dict({"/": year, "/a": year[["height"]]}).to_netcdf(url)
     monkeypatch.setattr(xarray_netcdf, "IN_MEMORY", 100)
-    with xr.open_dataset("s3://alice/tree.nc") as opened:
-        xr.testing.assert_allclose(opened.load(), year, rtol=0, atol=1e-9)
-    with xr.open_dataset("s3://alice/tree.nc", group="a") as opened:
-        assert float(opened.height) == 2.0
-    with xr.open_datatree("s3://alice/tree.nc") as tree:
-        assert float(tree["a"].height) == 2.0
+    monkeypatch.setattr(xarray_netcdf, "_h5netcdf", lambda: h5netcdf)
+    monkeypatch.setattr(xarray_netcdf, "find_spec", lambda name: name == "h5netcdf")
+    assert xr.open_dataset(url, group="a", decode_times=False).sizes == year.sizes
+    assert float(xr.open_datatree(url)["a"].height) == 2.0
+    for call, group, decode_times in (
+        (h5netcdf.open_dataset.call_args, "a", False),
+        (h5netcdf.open_groups_as_dict.call_args, None, True),
+    ):
+        assert call.args == (url,)
+        assert call.kwargs["phony_dims"] == "access"
+        assert call.kwargs["group"] == group
+        assert call.kwargs["decode_times"] is decode_times
 
 
 @pytest.mark.usefixtures("endpoint")
