@@ -115,8 +115,8 @@ def named(url: str) -> S3Address:
 _users: set[int] = set()  # the processes that used Icechunk: this one, and the one that it was forked from
 
 
-def usable() -> None:
-    """Note that this process uses Icechunk.
+def refuse_in_fork() -> None:
+    """Note that this process uses Icechunk, or refuse that it does.
 
     Raises:
         DataError: it was forked from one that did. Icechunk's threads stayed there, and it would wait without end.
@@ -130,10 +130,10 @@ def usable() -> None:
 
 
 def storage(url: str) -> Any:
-    """Return Icechunk's storage at an address; raises as ``named`` and ``usable``."""
+    """Return Icechunk's storage at an address; raises as ``named`` and ``refuse_in_fork``."""
     import icechunk
 
-    usable()
+    refuse_in_fork()
     address = named(url)
     return icechunk.s3_storage(bucket=address.bucket, prefix=address.key.strip("/"), from_env=True, **client())
 

@@ -25,7 +25,7 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 from zarr.storage import WrapperStore
 
 from appliance.data.references import ArrayReferences
-from appliance.data.repositories import Session, usable
+from appliance.data.repositories import Session, refuse_in_fork
 
 logger = logging.getLogger("distributed.appliance.data")
 
@@ -122,7 +122,7 @@ class SnapshotStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not fol
 
     @property
     def _store(self) -> Any:
-        usable()
+        refuse_in_fork()
         return self._opened.store
 
     @property

@@ -102,7 +102,7 @@ def test_where_nobody_can_be_asked_dask_does_what_it_does(tmp_path: Path, error:
         raise error
 
     asked: list[object] = []
-    client: Any = SimpleNamespace(scheduler_info=lambda n_workers: {"workers": {}}, run_on_scheduler=fail)
+    client: Any = SimpleNamespace(scheduler_info=lambda **_: {"workers": {}}, run_on_scheduler=fail)
     assert missing([str(tmp_path)], client) == []
     assert len(asked) == 1
 
