@@ -53,6 +53,16 @@ def test_pyarrows_own_s3(notebook: Notebook) -> None:
     assert said == {"sizes": [20_000_000] * 3, "kinds": [True, True]}
 
 
+def test_pyarrows_constructor_still_ignores_the_environment(notebook: Notebook) -> None:
+    """Where this fails, `appliance.compute.reading.arrow` has become needless."""
+    said = notebook.run("""
+        import pyarrow.fs
+        ours, theirs = pyarrow.fs.S3FileSystem.__mro__[:2]
+        say(endpoints=[kind(region="default").__reduce__()[1][0]["endpoint_override"] for kind in (ours, theirs)])
+    """)
+    assert [bool(endpoint) for endpoint in said["endpoints"]] == [True, False]
+
+
 def test_parquet_with_pandas_and_dask(notebook: Notebook) -> None:
     said = notebook.run("""
         import dask.dataframe as dd
