@@ -3,6 +3,7 @@
 The C library underneath opens files and web addresses, and knows nothing of S3's keys. Small files come in one request
 and are opened in memory, by the same library as files on a disk; of large HDF5 files h5netcdf reads the parts that are
 needed. Either reads through the facility's "s3". A dataset carries the address alone: workers open it themselves.
+netCDF-4 is the same to both; of plain HDF5, h5netcdf gives texts of fixed length as bytes, and booleans as such.
 
 `appliance.on_import` puts it in the place of xarray's own: xarray looks that up by its name before it looks at entry
 points. Needless once that hands such addresses to fsspec itself.
