@@ -22,7 +22,7 @@ import fsspec
 from appliance.data import DataError
 
 MIB = 2**20
-IN_MEMORY = 16 * MIB  # bytes of a file up to which one request is cheaper than reading parts; xarray keeps 128 open
+IN_MEMORY = 16 * MIB  # bytes of a file up to which one request is cheaper than reading parts
 IN_MEMORY_MOST = 256 * MIB  # likewise, where parts cannot be read
 HDF5 = b"\211HDF\r\n\032\n"
 DECODING = {
@@ -57,13 +57,16 @@ def engine(own: Any, datastore: Any) -> Any:
         def open_dataset(self, filename_or_obj: Any, **options: Any) -> Any:
             if not _on_s3(filename_or_obj):
                 return super().open_dataset(filename_or_obj, **options)
-            if _by_parts(filename_or_obj):
+            nbytes = fsspec.filesystem("s3").size(filename_or_obj)
+            if _by_parts(filename_or_obj, nbytes):
                 return _h5netcdf().open_dataset(filename_or_obj, **_decoding(options), **_for_h5netcdf(options))
-            from xarray.backends import CachingFileManager, StoreBackendEntrypoint
+            from xarray.backends import StoreBackendEntrypoint
             from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
 
+            from appliance.data.files_in_memory import FileInMemory, opened
+
             lock = options.get("lock") or combine_locks([NETCDFC_LOCK, HDF5_LOCK])
-            manager = CachingFileManager(opened, filename_or_obj, mode="r", lock=lock)
+            manager = FileInMemory(opened, filename_or_obj, nbytes, mode="r", lock=lock)
             try:
                 store = datastore(manager, group=options.get("group"), mode="r", lock=lock)
                 with manager.acquire_context():
@@ -95,36 +98,15 @@ def _h5netcdf() -> Any:
     return H5netcdfBackendEntrypoint()
 
 
-def opened(url: str, mode: str = "r") -> Any:
-    """Return a NetCDF file on S3, opened in memory by the C library. Read only, whatever ``mode`` says.
-
-    Raises:
-        FileNotFoundError: there is no such object.
-        OSError: it is no NetCDF file, or not all of one.
-    """
-    import netCDF4
-
-    del mode
-    data = fsspec.filesystem("s3").cat_file(url)
-    try:
-        # By its last name: where an address is said, the C library would open that.
-        return netCDF4.Dataset(url.rpartition("/")[2], memory=data)
-    except OSError as error:
-        raise OSError(f"{url}: {error}") from error
-
-
-def _by_parts(url: str) -> bool:
+def _by_parts(url: str, nbytes: int) -> bool:
     """Return whether to read parts of a file on S3, and not all of it at once.
 
     Raises:
         DataError: it should be read by parts and cannot be.
-        FileNotFoundError: there is no such object.
     """
-    files = fsspec.filesystem("s3")
-    nbytes = files.size(url)
     if nbytes <= IN_MEMORY:
         return False
-    if files.cat_file(url, start=0, end=len(HDF5)) == HDF5 and find_spec("h5netcdf"):
+    if fsspec.filesystem("s3").cat_file(url, start=0, end=len(HDF5)) == HDF5 and find_spec("h5netcdf"):
         return True
     if nbytes <= IN_MEMORY_MOST:
         return False

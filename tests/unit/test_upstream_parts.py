@@ -10,6 +10,7 @@ import pytest
 from sources import digest, function_of
 
 WRITERS, ENGINE = "appliance.data.xarray_writers", "appliance.data.xarray_netcdf"
+IN_MEMORY = "appliance.data.files_in_memory"
 FILES, FILESYSTEM = "appliance.compute.local_files", "appliance.compute.reading.filesystem"
 PARTS = {
     # Wrapped.
@@ -25,6 +26,13 @@ PARTS = {
     "xarray.backends.netCDF4_:NetCDF4DataStore.open": (ENGINE, "18cfa67aba8f"),
     "xarray.backends.netCDF4_:NetCDF4DataStore.__init__": (ENGINE, "04256d2581ff"),
     "xarray.backends.locks:combine_locks": (ENGINE, "53fe5c847b23"),
+    "xarray.backends.file_manager:CachingFileManager._make_key": (IN_MEMORY, "7c2c107c3260"),
+    "xarray.backends.file_manager:CachingFileManager._acquire_with_cache_info": (IN_MEMORY, "98c10f369f0c"),
+    "xarray.backends.file_manager:CachingFileManager.__setstate__": (IN_MEMORY, "4043e1a09e60"),
+    "xarray.backends.file_manager:_close_unless_pinned": (IN_MEMORY, "649bb23ed67e"),
+    "xarray.backends.lru_cache:LRUCache.__init__": (IN_MEMORY, "d8e631c4ee75"),
+    "xarray.backends.lru_cache:LRUCache.__setitem__": (IN_MEMORY, "eafc767fdd07"),
+    "xarray.backends.lru_cache:LRUCache._enforce_size_limit": (IN_MEMORY, "794c40e5df3b"),
     # Where they keep the names of files.
     "xarray.backends.file_manager:CachingFileManager.__init__": (FILES, "4a376c4fd4fd"),
     "zarr.storage._local:LocalStore.__init__": (FILES, "b0620f0e1371"),

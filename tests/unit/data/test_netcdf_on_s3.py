@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from s3_endpoint import S3Endpoint
 
-from appliance.data import DataError, xarray_netcdf
+from appliance.data import DataError, files_in_memory, xarray_netcdf
 
 URL = "s3://alice/years/2000 ü.nc"
 
@@ -64,6 +64,32 @@ def test_all_of_xarrays_ways_lead_there(year: xr.Dataset) -> None:
     chunked = pickle.loads(pickle.dumps(xr.open_dataset(urls[0], chunks={"time": 10})))  # noqa: S301
     with dask.config.set(scheduler="threads"):
         assert float(chunked.t.mean()) == pytest.approx(float(year.t[:50].mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("travelled", [False, True])
+def test_few_files_are_held_in_memory(
+    year: xr.Dataset, endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch, travelled: bool
+) -> None:
+    urls = [f"s3://alice/held-{i}.nc" for i in range(4)]
+    for url in urls:
+        year.to_netcdf(url)
+    nbytes = (endpoint.folder / "alice/held-0.nc").stat().st_size
+    monkeypatch.setattr(files_in_memory, "HELD_MOST", 2 * nbytes)
+    first = [xr.open_dataset(url) for url in urls]
+    data = pickle.loads(pickle.dumps(first)) if travelled else first  # noqa: S301
+    assert len(files_in_memory.held) == 2
+    endpoint.log.clear()
+    for one in data:
+        np.testing.assert_array_equal(one.t[:3].round(2), year.t[:3])
+    assert [key for key in endpoint.asked() if key < "alice/held-2.nc"] == ["alice/held-0.nc", "alice/held-1.nc"]
+    assert len(files_in_memory.held) == 2
+    monkeypatch.setattr(files_in_memory, "HELD_MOST", 10)
+    with xr.open_dataset(urls[0]) as opened:
+        xr.testing.assert_allclose(opened.load(), year, rtol=0, atol=1e-9)
+        assert len(files_in_memory.held) == 1
+    for one in (*first, *data):
+        one.close()
+    assert len(files_in_memory.held) == 0
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(year: xr.Dataset, endpoint: S3Endpoint) -> None:
