@@ -71,8 +71,8 @@ def virtualize(
     check: str,
 ) -> None:
     """Make one dataset of NetCDF files on S3 without copying them, and compare it with them."""
+    from appliance.data.file_set import expand
     from appliance.data.preprocess import Preprocess
-    from appliance.data.virtual import expand
     from appliance.data.virtual import virtualize as make
 
     said: list[str] = []

@@ -42,6 +42,7 @@ class Described:
         recounted: times that are counted from another day than in the files.
         dropped: attributes that differ between the files, by variable; "" is the dataset.
         unknown: names of the preprocessing that are not in the file.
+        left: of those that will be read later: stand-ins of their shape and type are in ``variables``.
     """
 
     url: str
@@ -54,6 +55,7 @@ class Described:
     recounted: frozenset[str] = frozenset()
     dropped: dict[str, set[str]] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -82,7 +84,12 @@ def dimension_of(source: Source, preprocess: Preprocess, combine: str) -> str:
 
 
 def describe(
-    source: Source, preprocess: Preprocess, dim: str | None, by: str | None = None, kept: bool = True
+    source: Source,
+    preprocess: Preprocess,
+    dim: str | None,
+    by: str | None = None,
+    kept: bool = True,
+    in_place: bool = True,
 ) -> Described:
     """Look at a file.
 
@@ -92,6 +99,7 @@ def describe(
         dim: the dimension along which it will be joined with others; None if it stays alone.
         by: the coordinate by which it is put in order with others, if it is not that of ``dim``.
         kept: whether values that have to be the same in all files are kept, and not their fingerprints alone.
+        in_place: whether large arrays are described where they lie, or left to be read later.
 
     Raises:
         DataError: it cannot be described, for the reason said.
@@ -111,22 +119,31 @@ def describe(
         if not set(raw) <= set(source.layout.arrays):  # called otherwise there: no hole may be taken for its values
             others = (each for old, each in source.layout.arrays.items() if old not in raw)
             source.copy.fetch(r for each in others for r in each.ranges())
-        copied = {name for name in variables if name == by or _is_copied(name, variables, stored.get(name), dim)}
+        copied = {
+            name for name in variables if name == by or _is_copied(name, variables, stored.get(name), dim, in_place)
+        }
         read = [name for name, v in variables.items() if name in copied or _is_read(name, variables, dim)]
+        for name, variable in variables.items():
+            _check_readable(source.url, name, variable, stored.get(name))
         for name in read:
-            _check_readable(source.url, name, variables[name], stored.get(name), name in copied)
+            _check_size(source.url, name, variables[name], stored.get(name), name in copied, in_place)
         source.copy.fetch(r for name in read if name in stored for r in stored[name].ranges())
     # Opened anew, since the library remembers what it found in holes.
     made = Described(source.url, {}, attributes, unknown=unknown)
     with source.raw() as (raw, _):
         variables, _ = preprocess.applied(source.url, raw, {})
         for name in variables:
-            _add(made, source, name, variables[name], stored.get(name), name in copied, dim)
+            _add(made, source, name, variables[name], stored.get(name), name in copied, dim, in_place)
             if not kept and name in made.static and not is_virtual(made.variables[name]):
                 variable = made.variables[name]
-                made.variables[name] = variable.copy(data=np.broadcast_to(np.zeros((), variable.dtype), variable.shape))
+                made.variables[name] = variable.copy(data=stand_in(variable.dtype, variable.shape))
     source.copy.keep()
     return made
+
+
+def stand_in(dtype: np.dtype[Any], shape: Sequence[int]) -> np.ndarray:
+    """An array that takes no memory, for one that is not kept."""
+    return np.broadcast_to(np.zeros((), dtype), tuple(shape))
 
 
 def _fetch_small(source: Source) -> None:
@@ -140,10 +157,14 @@ def _is_large(stored: Stored) -> bool:
     return nbytes > STRANGE_BYTES if stored.obstacle else nbytes > SMALL_BYTES or len(stored.shape) > 1
 
 
-def _is_copied(name: str, variables: Mapping[str, xr.Variable], stored: Stored | None, dim: str | None) -> bool:
+def _is_copied(
+    name: str, variables: Mapping[str, xr.Variable], stored: Stored | None, dim: str | None, in_place: bool
+) -> bool:
     """Whether values are copied into the description, because Zarr or xarray want it so, or it is small."""
     variable = variables[name]
-    if stored is None or stored.obstacle or not variable.shape or not variable.size or variable.dtype.kind in TEXT:
+    if in_place and (stored is None or stored.obstacle):
+        return True
+    if not variable.shape or not variable.size or variable.dtype.kind in TEXT:
         return True
     if _is_looked_into(name, variables):
         # By those along the dimension files are put in order, and files may count from other days.
@@ -161,20 +182,30 @@ def _is_read(name: str, variables: Mapping[str, xr.Variable], dim: str | None) -
     return _is_looked_into(name, variables) or (dim is not None and dim not in variables[name].dims)
 
 
-def _check_readable(url: str, name: str, variable: xr.Variable, stored: Stored | None, copied: bool) -> None:
-    way_out = f"way out: rewrite the file, or leave the variable out with --preprocess drop={name}"
+def _way_out(name: str) -> str:
+    return f"way out: rewrite the file, or leave the variable out with --preprocess drop={name}"
+
+
+def _check_readable(url: str, name: str, variable: xr.Variable, stored: Stored | None) -> None:
     if stored is not None and stored.unreadable:
-        raise DataError(f"{url}: variable {name!r}: {stored.unreadable}; {way_out}")
+        raise DataError(f"{url}: variable {name!r}: {stored.unreadable}; {_way_out(name)}")
     if variable.dtype.kind not in TEXT + "iuf":
         raise DataError(
-            f"{url}: variable {name!r}: is of a structured, nested or opaque type, which Zarr does not have; {way_out}"
+            f"{url}: variable {name!r}: is of a structured, nested or opaque type, which Zarr does not have; "
+            f"{_way_out(name)}"
         )
-    reason = stored.obstacle if stored else "h5py does not find it in the file"
+
+
+def _check_size(
+    url: str, name: str, variable: xr.Variable, stored: Stored | None, copied: bool, in_place: bool
+) -> None:
+    reason = "" if not in_place else stored.obstacle if stored else "h5py does not find it in the file"
     most = STRANGE_BYTES if reason and variable.dtype.kind not in TEXT else COPIED_BYTES if copied else READ_BYTES
     if variable.nbytes > most:
         need = reason or ("its values have to be copied" if copied else "all its values have to be read")
         raise DataError(
-            f"{url}: variable {name!r}: {need}, and its {variable.nbytes:,} bytes are too many for that; {way_out}"
+            f"{url}: variable {name!r}: {need}, and its {variable.nbytes:,} bytes are too many for that; "
+            f"{_way_out(name)}"
         )
 
 
@@ -186,6 +217,7 @@ def _add(
     stored: Stored | None,
     copied: bool,
     dim: str | None,
+    in_place: bool,
 ) -> None:
     values = None
     static = dim is not None and dim not in variable.dims
@@ -205,7 +237,11 @@ def _add(
         made.notes[name] = f"its numbers stay; the names of the enumeration ({names}) do not, as Zarr has none"
     if values is not None and static:
         made.static[name] = _fingerprint(values)
-    if not copied:
+    if not copied and not in_place:
+        made.left |= {name}
+        dtype = variable.dtype.newbyteorder("=")
+        made.variables[name] = xr.Variable(variable.dims, stand_in(dtype, variable.shape), attributes)
+    elif not copied:
         assert stored is not None and stored.numbers is not None  # noqa: S101, PT018  # by _is_copied
         made.numbers[name], made.fills[name] = stored.numbers, stored.fill
         made.variables[name] = xr.Variable(variable.dims, references(source.url, stored, variable.dims), attributes)

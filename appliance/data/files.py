@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from appliance.data import DataError
-from appliance.data.described import TEXT, Described, is_virtual
+from appliance.data.described import TEXT, Described, is_virtual, stand_in
 from appliance.data.joined_times import decoded, joined_times
 from appliance.data.times import is_time
 
@@ -202,6 +202,9 @@ def joined(opened: Sequence[Described], dim: str, kept: Described) -> Described:
         parts = [each.variables[name] for each in opened]
         if dim not in variable.dims:
             variables[name] = kept.variables[name]
+        elif name in first.left:
+            shape = [sum(p.sizes[d] for p in parts) if d == dim else size for d, size in variable.sizes.items()]
+            variables[name] = xr.Variable(variable.dims, stand_in(variable.dtype, shape), variable.attrs)
         elif is_time(name, first.variables) and not is_virtual(variable):
             variables[name], units = joined_times(name, opened, dim)
             if units:
@@ -229,6 +232,7 @@ def joined(opened: Sequence[Described], dim: str, kept: Described) -> Described:
         notes=notes,
         recounted=frozenset(recounted),
         dropped=dropped,
+        left=first.left,
     )
 
 

@@ -9,6 +9,7 @@ import bisect
 import contextlib
 import errno
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -50,6 +51,10 @@ class PartialCopy:
     def kept_bytes(self) -> int:
         """What ``forget`` leaves, on the disk twice."""
         return 2 * sum(end - start for start, end in self._kept)
+
+    def begins(self, count: int) -> bytes:
+        """The first bytes."""
+        return bytes(fsspec.filesystem("s3").cat_file(self.url, start=0, end=min(count, self.nbytes)))
 
     def fetch(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Fill holes. ``ranges`` is first byte and one behind the last; what lies beyond the end is left out."""
@@ -106,6 +111,10 @@ class PartialCopy:
                 f"{self.url}: no space for a copy of what is looked at in {self.path.parents[2]}: delete files "
                 "there, or set TMPDIR to a folder in your home"
             ) from error
+
+    def remove(self) -> None:
+        """Delete the copy and its folder."""
+        shutil.rmtree(self.path.parent)
 
     def check_unchanged(self) -> None:
         """Raise ``DataError`` where the object is not the one that was there at first."""

@@ -1,4 +1,4 @@
-"""One NetCDF file on S3: where its arrays lie, and what xarray makes of it."""
+"""One NetCDF file, on S3 or of this machine: where its arrays lie, and what xarray makes of it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import xarray as xr
 from obstore.exceptions import BaseError
 
 from appliance.compute.reading import objects
 from appliance.data import DataError, hdf5_layout, netcdf3_layout
+from appliance.data.local_file import LocalFile
 from appliance.data.partial_copy import PartialCopy
 from appliance.data.stored import Layout
 from appliance.placement.model.s3_address import S3Address
@@ -44,10 +44,10 @@ REWRITE = "write it anew, with dimensions for all variables and with types that 
 
 
 class Source:
-    """A file, and a partial copy of it that lives as long as the folder that is given.
+    """A file; of one on S3 a partial copy, that lives as long as the folder that is given.
 
     Args:
-        url: ``s3://bucket/key``.
+        url: ``s3://bucket/key``, or a path of this machine.
         group: whose variables are wanted; the root's if None.
         folder: an empty one, for the copy.
 
@@ -58,7 +58,7 @@ class Source:
 
     def __init__(self, url: str, group: str | None, folder: Path):
         self.url, self.group = url, group
-        self.copy = PartialCopy(url, folder)
+        self.copy = LocalFile(url) if S3Address.find(url) is None else PartialCopy(url, folder)
         self.layout = _layout(self.copy, group)
         if self.layout.nbytes > self.copy.nbytes:
             raise DataError(
@@ -101,12 +101,12 @@ class Source:
             raise DataError(f"{self.url}: {what}: {told}; way out: {way_out}") from error
 
 
-def _layout(copy: PartialCopy, group: str | None) -> Layout:
+def _layout(copy: PartialCopy | LocalFile, group: str | None) -> Layout:
     url = copy.url
-    first = bytes(fsspec.filesystem("s3").cat_file(url, start=0, end=min(16, copy.nbytes)))
+    first = copy.begins(16)
     try:
         if first.startswith(HDF5):
-            return hdf5_layout.read(_reader(url), group)
+            return hdf5_layout.read(url if isinstance(copy, LocalFile) else _reader(url), group)
         if first.startswith(NETCDF3):
             if group:
                 raise DataError(f"{url}: a netCDF-3 file has no group {group!r}: leave --group out")

@@ -251,7 +251,7 @@ def test_of_many_files_few_copies_are_on_the_disk(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("appliance.data.virtual.COPIES_BYTES", 0)
+    monkeypatch.setattr("appliance.data.file_set.COPIES_BYTES", 0)
     for number in (1, 2, 3):
         store(f"era/{number}.nc", year(number), **PACKED)
     copies: list[int] = []
