@@ -1,7 +1,8 @@
-"""Data as it comes: files uploaded as they are, and datasets made of them without copying a byte.
+"""Data as it comes: files uploaded as they are, described in place, or copied into datasets.
 
-``upload`` brings files to S3, ``virtualize`` describes NetCDF files there as one dataset, ``virtual_store`` opens it;
-``Shardwise`` is an engine for xarray that cuts sharded arrays by shards.
+``upload`` brings files to S3. ``virtualize`` describes NetCDF files there as one dataset without copying a byte, and
+``virtual_store`` opens it; ``ingest`` copies files into Zarr or Icechunk. ``Shardwise`` is an engine for xarray that
+cuts sharded arrays by shards.
 """
 
 from __future__ import annotations
@@ -10,9 +11,15 @@ import importlib
 from typing import Any
 
 # Where each is. VirtualiZarr, Icechunk and h5py take half a second to import, which `appliance data put` need not pay.
-_HOMES = {"Shardwise": "xarray_engine", "upload": "transfer", "virtual_store": "stores", "virtualize": "virtual"}
+_HOMES = {
+    "Shardwise": "xarray_engine",
+    "ingest": "ingesting",
+    "upload": "transfer",
+    "virtual_store": "stores",
+    "virtualize": "virtual",
+}
 
-__all__ = ["DataError", "Shardwise", "upload", "virtual_store", "virtualize"]  # by __getattr__
+__all__ = ["DataError", "Shardwise", "ingest", "upload", "virtual_store", "virtualize"]  # by __getattr__
 
 
 class DataError(ValueError):

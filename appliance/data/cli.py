@@ -1,22 +1,14 @@
-"""``appliance data put`` and ``appliance data virtualize``."""
+"""``appliance data``: bring files to S3, describe them in place, copy them into datasets."""
 
 from __future__ import annotations
 
-import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from appliance.data import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.progress import Progress
-
+from appliance.data.ingest_cli import abandon, ingest
+from appliance.data.progress_bar import bar, errors
 
 STEPS = {"look": "files looked at", "check": "files compared", "compare": "arrays and chunks compared"}
 
@@ -33,10 +25,10 @@ def put(files: tuple[Path, ...], url: str) -> None:
     """Upload files as they are, in parts that lie together on one host each."""
     from appliance.data.transfer import upload
 
-    with _errors(), _progress() as bar:
+    with errors(), bar() as shown:
         total = sum(file.stat().st_size for file in files if file.is_file())
-        task = bar.add_task(f"{len(files)} files", total=total)
-        for address in upload(files, url, lambda _file, nbytes: bar.advance(task, nbytes)):
+        task = shown.add_task(f"{len(files)} files", total=total)
+        for address in upload(files, url, lambda _file, nbytes: shown.advance(task, nbytes)):
             click.echo(address)
 
 
@@ -77,12 +69,12 @@ def virtualize(
 
     said: list[str] = []
     began = time.monotonic()
-    with _errors():
+    with errors():
         changes = Preprocess.parsed(preprocess)
         urls = expand(sources)
-        with _progress(by_bytes=False) as bar:
+        with bar(by_bytes=False) as shown:
             totals = {"look": len(urls), "check": len(urls)}  # how many chunks there are is seen as they are compared
-            tasks = {step: bar.add_task(text, total=totals.get(step)) for step, text in STEPS.items()}
+            tasks = {step: shown.add_task(text, total=totals.get(step)) for step, text in STEPS.items()}
             made = make(
                 urls,
                 target,
@@ -93,7 +85,7 @@ def virtualize(
                 drop=changes.drop,
                 rename=changes.rename,
                 check=check,
-                progress=lambda step, _url: bar.advance(tasks[step]),
+                progress=lambda step, _url: shown.advance(tasks[step]),
                 tell=said.append,
             )
     for text in said:
@@ -103,20 +95,5 @@ def virtualize(
     click.echo(f'  xr.open_zarr(virtual_store("{made}"))')
 
 
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except (DataError, OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-
-
-@contextmanager
-def _progress(by_bytes: bool = True) -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    amount = DownloadColumn() if by_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        yield bar
+data.add_command(ingest)
+data.add_command(abandon)

@@ -106,7 +106,7 @@ class Check:
 
         Raises ``DataError`` with file, variable and difference.
         """
-        chosen = list(self._chosen(source.url, part))
+        chosen = list(self._chosen(source, part))
         for number, batch in enumerate(self._batches(chosen)):
             source.copy.fetch(each for _, _, ranges in batch for each in ranges)
             with self._opened(source) as truth:
@@ -133,7 +133,7 @@ class Check:
 
     # What is compared
 
-    def _chosen(self, url: str, part: Part) -> Iterator[tuple[str, Region, list[tuple[int, int]]]]:
+    def _chosen(self, source: Source, part: Part) -> Iterator[tuple[str, Region, list[tuple[int, int]]]]:
         """Name, region of the dataset and ranges of the file, in turn: the copied ones first."""
         names = [name for name, variable in self.described.variables.items() if is_virtual(variable)]
         self._lot = set(self._random.sample(names, min(len(names), OF_EACH_FILE)))
@@ -143,7 +143,7 @@ class Check:
                 yield name, part.of(self.made[name].variable), []
         for name, variable in self.described.variables.items():
             if is_virtual(variable):
-                for index in self._indices(name, variable, url, part):
+                for index in self._indices(name, variable, source.url, part):
                     entry = variable.data.manifest.get_entry(index)
                     ranges = [(entry["offset"], entry["offset"] + entry["length"])] if entry else []
                     yield name, _region(variable, index), ranges

@@ -70,7 +70,7 @@ def is_virtual(variable: xr.Variable) -> bool:
 
 def dimension_of(source: Source, preprocess: Preprocess, combine: str) -> str:
     """The dimension of a coordinate by which files are joined. Raises ``DataError`` where it has not exactly one."""
-    _fetch_small(source)
+    fetch_small(source)
     with source.raw() as (raw, _):
         variables, _ = preprocess.applied(source.url, raw, {})
     if combine not in variables:
@@ -104,7 +104,7 @@ def describe(
     Raises:
         DataError: it cannot be described, for the reason said.
     """
-    _fetch_small(source)
+    fetch_small(source)
     with source.raw() as (raw, attributes):
         unknown = preprocess.unknown(raw)
         variables, attributes = preprocess.applied(source.url, raw, attributes)
@@ -146,7 +146,7 @@ def stand_in(dtype: np.dtype[Any], shape: Sequence[int]) -> np.ndarray:
     return np.broadcast_to(np.zeros((), dtype), tuple(shape))
 
 
-def _fetch_small(source: Source) -> None:
+def fetch_small(source: Source) -> None:
     """All that is not a large array, so that the library finds its way."""
     large = [stored for stored in source.layout.arrays.values() if _is_large(stored)]
     source.copy.fetch_all_but([*source.layout.elsewhere, *(each for stored in large for each in stored.ranges())])

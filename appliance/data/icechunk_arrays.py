@@ -26,7 +26,7 @@ def write(described: Described, store: Any) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of codecs and types that are not yet in Zarr's standard
-        attributes = _attributes(described.url, "the dataset", described.attributes)
+        attributes = encoded_attributes(described.url, "the dataset", described.attributes)
         group = zarr.create_group(store, attributes=attributes)
         for name, variable in described.variables.items():
             check_name(described.url, name)
@@ -49,7 +49,7 @@ def _virtual(described: Described, group: Any, name: str, variable: xr.Variable)
         compressors=compressors,
         fill_value=array.metadata.fill_value,
         dimension_names=[str(dim) for dim in variable.dims],
-        attributes=_of_variable(described, name, variable, array.dtype),
+        attributes=attributes_of(described, name, variable, array.dtype),
     )
     if array.manifest.dict():
         write_manifest_virtual_refs(
@@ -72,20 +72,21 @@ def _copied(described: Described, group: Any, name: str, variable: xr.Variable) 
         dtype=str if text else values.dtype,
         compressors=None,
         dimension_names=[str(dim) for dim in variable.dims],
-        attributes=_of_variable(described, name, variable, values.dtype),
+        attributes=attributes_of(described, name, variable, values.dtype),
     )
     if values.size:
         array[...] = values
 
 
-def _of_variable(described: Described, name: str, variable: xr.Variable, dtype: np.dtype[Any]) -> dict[str, Any]:
+def attributes_of(described: Described, name: str, variable: xr.Variable, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """A variable's attributes as xarray keeps them in Zarr 3. Raises ``DataError`` for what it cannot keep."""
     attributes = dict(variable.attrs)
     if dtype.kind == "f" and _is_nan(attributes.get("missing_value")):
         del attributes["missing_value"]  # says nothing: a NaN is missing without it, and JSON has none
     fill = attributes.pop("_FillValue", None)
     if dtype.kind in "iu" and _is_nan(fill):
         fill = None  # no integer is equal to it
-    made = _attributes(described.url, f"variable {name!r}", attributes)
+    made = encoded_attributes(described.url, f"variable {name!r}", attributes)
     if fill is not None:
         try:
             if dtype.kind in TEXT:
@@ -95,19 +96,21 @@ def _of_variable(described: Described, name: str, variable: xr.Variable, dtype: 
                 raise ValueError(f"{fill} is no number of the array's type")
         except (TypeError, ValueError) as error:
             raise DataError(
-                f"{described.url}: variable {name!r}: _FillValue cannot be kept ({error}); way out: --format kerchunk"
+                f"{described.url}: variable {name!r}: _FillValue cannot be kept ({error}); way out: virtualize it "
+                "with --format kerchunk"
             ) from error
     return made
 
 
-def _attributes(url: str, whose: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def encoded_attributes(url: str, whose: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as JSON has them. Raises ``DataError`` for what it does not have."""
     made = {key: encode_zarr_attr_value(value) for key, value in attributes.items()}
     for key, value in made.items():
         numbers = value if isinstance(value, list) else [value]
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
             raise DataError(
-                f"{url}: {whose}: attribute {key!r} is {value}, which Icechunk cannot keep; way out: "
-                "--format kerchunk, or rewrite the file without it"
+                f"{url}: {whose}: attribute {key!r} is {value}, which JSON cannot keep; way out: "
+                "virtualize it with --format kerchunk, or rewrite the file without it"
             )
     return made
 

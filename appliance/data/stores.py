@@ -50,7 +50,7 @@ def publish_references(described: Described, target: str, check: Check) -> str:
     except PermissionError as error:
         raise PermissionError(errno.EACCES, "S3 refuses: you have no right to write it", target) from error
     except OSError as error:
-        if quota := _quota(error, target):
+        if quota := quota_error(error, target):
             raise quota from error
         raise
     try:
@@ -61,7 +61,7 @@ def publish_references(described: Described, target: str, check: Check) -> str:
     try:
         files.pipe_file(target, content, mode="create")  # S3 itself lets one of two processes have the name
     except OSError as error:  # s3fs has no kind of its own for "is there already"
-        if quota := _quota(error, target):
+        if quota := quota_error(error, target):
             raise quota from error
         if not exists(target):
             raise
@@ -102,7 +102,7 @@ def publish_icechunk(described: Described, target: str, buckets: Sequence[str], 
     try:
         taken = icechunk.Repository.exists(where)
     except icechunk.IcechunkError as error:
-        raise DataError(f"{target}: Icechunk cannot look there: {_first_line(error)}") from error
+        raise DataError(f"{target}: Icechunk cannot look there: {first_line(error)}") from error
     if taken:
         raise DataError(f"{target}: there is an Icechunk repository already: name another place, or delete it first")
     authorized = keys([f"{S3Address(bucket)}/" for bucket in buckets])
@@ -110,8 +110,8 @@ def publish_icechunk(described: Described, target: str, buckets: Sequence[str], 
         repository = icechunk.Repository.create(where, config, authorize_virtual_chunk_access=authorized)
     except icechunk.IcechunkError as error:
         if "clean prefix" not in str(error):
-            said = DataError(f"{target}: Icechunk cannot write there: {_first_line(error)}")
-            raise (_quota(error, target) or said) from error
+            said = DataError(f"{target}: Icechunk cannot write there: {first_line(error)}")
+            raise (quota_error(error, target) or said) from error
         raise DataError(
             f"{target}: is no place for an Icechunk repository, as there are other objects below it"
         ) from error
@@ -124,15 +124,15 @@ def publish_icechunk(described: Described, target: str, buckets: Sequence[str], 
         repository.reset_branch(BRANCH, snapshot)
         repository.delete_branch(UNCHECKED)
     except BaseException as error:  # an interrupt too
-        _remove(target)
+        remove_repository(target)
         if isinstance(error, icechunk.IcechunkError):
-            said = DataError(f"{target}: Icechunk cannot keep it: {_first_line(error)}; way out: --format kerchunk")
-            raise (_quota(error, target) or said) from error
+            said = DataError(f"{target}: Icechunk cannot keep it: {first_line(error)}; way out: --format kerchunk")
+            raise (quota_error(error, target) or said) from error
         raise
     return target
 
 
-def _quota(error: Exception, target: str) -> Exception | None:
+def quota_error(error: Exception, target: str) -> Exception | None:
     """What is said of a quota that is used up, whichever library met it; None for other errors."""
     if "QuotaExceeded" not in str(error) and getattr(error, "errno", None) != errno.EDQUOT:
         return None
@@ -140,7 +140,7 @@ def _quota(error: Exception, target: str) -> Exception | None:
     return objects.plain(OSError("QuotaExceeded"), address.bucket, address.key)
 
 
-def _remove(target: str) -> None:
+def remove_repository(target: str) -> None:
     """Delete a repository, and nothing else: not an object of the same name, nor what others put there meanwhile."""
     files = fsspec.filesystem("s3")
     files.invalidate_cache()
@@ -150,7 +150,7 @@ def _remove(target: str) -> None:
     files.rm([name for name in names if name.removeprefix(folder).partition("/")[0] in OF_ICECHUNK])
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """What Icechunk's errors say, without its own calls."""
     return str(error).strip().splitlines()[0].strip(" x")
 

@@ -45,13 +45,18 @@ def ranges() -> Ranges:
     return Ranges(maps(), ObjectLookup.from_environment())
 
 
+def object_bytes() -> int:
+    """Return up to which size an object is one RADOS object, on one host. May ask for the placement map."""
+    try:
+        return maps().get().chunk_bytes
+    except (KeyError, PlacementError):
+        return PART_BYTES_WITHOUT_MAP
+
+
 def part_bytes() -> int:
     """Return the size of a part of an upload: one RADOS object, or a few where these are smaller than S3's limit.
 
     May ask for the placement map: not for an event loop. Without a map, parts have a size that is right as well.
     """
-    try:
-        chunk_bytes = maps().get().chunk_bytes
-    except (KeyError, PlacementError):
-        return PART_BYTES_WITHOUT_MAP
+    chunk_bytes = object_bytes()
     return chunk_bytes * math.ceil(PART_BYTES_MIN / chunk_bytes)

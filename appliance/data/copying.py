@@ -1,0 +1,209 @@
+"""Values from files into the chunks of a new dataset, in this process or as tasks of a Dask cluster.
+
+A file on S3 is read by whoever does the task, a file of this machine by this process: workers see no homes. Values are
+copied as they are stored in the file, packed numbers as the same packed numbers, so that nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from appliance.data import DataError, quiet
+from appliance.data.blocks import Region
+from appliance.data.described import fetch_small
+from appliance.data.sources import Source
+from appliance.data.stored import Ranges, grid_of
+from appliance.placement.model.s3_address import S3Address
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+RETRIES = 3  # of a task whose worker is lost
+HELD = 4  # files that a worker holds open
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The part of a block that is in one file.
+
+    Attributes:
+        url: of the file.
+        state: what the file was when it was looked at.
+        target: the part, in the block.
+        region: the part, in the file's variable.
+    """
+
+    url: str
+    state: Any
+    target: Region
+    region: Region
+
+
+@dataclass(frozen=True)
+class Task:
+    """A block that is copied.
+
+    Attributes:
+        name: of the variable, in the new dataset.
+        old_name: in the files.
+        group: in the files; the root's if None.
+        region: of the variable.
+        pieces: of which files it is made.
+    """
+
+    name: str
+    old_name: str
+    group: str | None
+    region: Region
+    pieces: tuple[Piece, ...]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a file of this machine is read."""
+        return any(S3Address.find(piece.url) is None for piece in self.pieces)
+
+
+def ranges_of(source: Source, name: str, region: Region) -> Ranges:
+    """The bytes of a file that hold a part of a variable: of the chunks that it touches."""
+    stored = source.layout.arrays.get(name)
+    if stored is None or len(stored.shape) != len(region):
+        return [(0, source.copy.nbytes)]
+    grid = grid_of(stored.shape, stored.chunks)
+    axes = zip(region, stored.chunks, grid, strict=True)
+    part = tuple(slice(min(a.start // c, n), min(-(-a.stop // c), n)) for a, c, n in axes)
+    lengths = stored.lengths[part]
+    kept = lengths > 0
+    starts = stored.offsets[part][kept].tolist()
+    return [(start, start + length) for start, length in zip(starts, lengths[kept].tolist(), strict=True)]
+
+
+def read(source: Source, task: Task, piece: Piece) -> np.ndarray:
+    """The values of a piece, as they are stored. Raises ``DataError`` where the file is another by now."""
+    if source.copy.state != piece.state:
+        raise DataError(f"{piece.url}: was changed while it was read: try again when it is at rest")
+    source.copy.fetch(ranges_of(source, task.old_name, piece.region))
+    try:
+        with source.raw() as (raw, _), source.named(f"variable {task.old_name!r}: xarray cannot read it"):
+            return np.asarray(raw[task.old_name][piece.region].values)
+    finally:
+        source.copy.forget()
+
+
+def copy(task: Task, store: Any, source_of: Callable[[str], contextlib.AbstractContextManager[Source]]) -> None:
+    """Copy a block into a Zarr store."""
+    import zarr
+
+    quiet.codecs()
+    array = zarr.open_array(store, path=task.name, mode="r+", zarr_format=3)
+    block = np.empty(tuple(axis.stop - axis.start for axis in task.region), array.dtype)
+    for piece in task.pieces:
+        with source_of(piece.url) as source:
+            block[piece.target] = read(source, task, piece)
+    array[task.region] = block
+
+
+# In this process
+
+
+class Here:
+    """Does tasks in threads of this process.
+
+    Args:
+        source: what gives a file by its address, one at a time.
+        threads: how many blocks are in memory at once.
+    """
+
+    def __init__(self, source: Callable[[str], Source], threads: int):
+        self._source, self._threads = source, threads
+        self._lock = threading.Lock()  # the netCDF library does one thing at a time anyhow
+
+    @contextlib.contextmanager
+    def source_of(self, url: str) -> Iterator[Source]:
+        """A file, for one thread."""
+        with self._lock:
+            yield self._source(url)
+
+    def run(self, tasks: Sequence[Task], store: Any, done: Callable[[Task], None]) -> None:
+        """Do tasks; the first error ends it, when what was begun has ended."""
+        waiting = iter(tasks)
+        running: dict[Future[None], Task] = {}
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="ingest") as pool:
+            while True:
+                for task in waiting:
+                    running[pool.submit(copy, task, store, self.source_of)] = task
+                    if len(running) >= self._threads:
+                        break
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    task = running.pop(future)
+                    future.result()
+                    done(task)
+
+
+# On a worker
+
+_held: dict[tuple[str, str | None, Any], tuple[Source, tempfile.TemporaryDirectory[str]]] = {}
+_lock = threading.Lock()
+
+
+def on_worker(task: Task, handle: Any) -> Any:
+    """Do a task on a worker, and hand back what it was written by."""
+    states = {piece.url: piece.state for piece in task.pieces}
+
+    @contextlib.contextmanager
+    def source_of(url: str) -> Iterator[Source]:
+        with _lock:
+            yield _source(url, task.group, states[url])
+
+    copy(task, getattr(handle, "store", handle), source_of)
+    return handle if hasattr(handle, "store") else None
+
+
+def _source(url: str, group: str | None, state: Any) -> Source:
+    key = (url, group, state)
+    if key not in _held:
+        while len(_held) >= HELD:
+            _held.pop(next(iter(_held)))[1].cleanup()
+        folder = tempfile.TemporaryDirectory(prefix="appliance-ingest-")
+        try:
+            source = Source(url, group, Path(folder.name))
+            fetch_small(source)
+            source.copy.keep()
+        except BaseException:
+            folder.cleanup()
+            raise
+        _held[key] = (source, folder)
+    return _held[key][0]
+
+
+def release() -> None:
+    """Let go of the files that this process holds."""
+    with _lock:
+        while _held:
+            _held.popitem()[1][1].cleanup()
+
+
+def on_cluster(client: Client, tasks: Sequence[Task], handle: Any, done: Callable[[Task], None]) -> list[Any]:
+    """Do tasks on a cluster's workers; returns what they hand back. The first error ends it."""
+    from distributed import as_completed
+
+    futures = client.map(on_worker, tasks, handle=handle, pure=False, retries=RETRIES, key="ingest")
+    of = dict(zip((future.key for future in futures), tasks, strict=True))
+    made = []
+    try:
+        for future, result in as_completed(futures, with_results=True):
+            made.append(result)
+            done(of[future.key])
+    finally:
+        client.cancel(futures)
+    return [each for each in made if each is not None]

@@ -1,0 +1,150 @@
+"""An Icechunk repository that gets a copied dataset: written and committed on a branch of its own, until it is whole.
+
+The branch ``main`` then moves to the last commit in one step: who opens the dataset has all of the old one or all of
+the new one. Commits on the way keep what was written when a process ends early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import fsspec
+
+from appliance.data import DataError
+from appliance.data.repositories import named, opened, storage
+from appliance.data.snapshots import SnapshotStore
+from appliance.data.stores import BRANCH, EMPTY, UNCHECKED, exists, first_line, quota_error, remove_repository
+
+REQUEST = "appliance-ingest"  # in the metadata of the first commit
+
+
+class IcechunkTarget:
+    """A place on S3 for an Icechunk repository, or one that is there.
+
+    Args:
+        url: ``s3://bucket/name``.
+        replace: whether a dataset that is there may be replaced.
+    """
+
+    format = "icechunk"
+
+    def __init__(self, url: str, replace: bool):
+        address = named(url)
+        self.url = f"s3://{address.bucket}/{address.key.strip('/')}"
+        self._replace = replace
+        self._repository: Any = None
+        self._session: Any = None
+        self._base = EMPTY
+
+    def unfinished(self) -> dict[str, Any] | None:
+        """As ``ZarrTarget.unfinished``."""
+        import icechunk
+
+        if exists(self.url) and fsspec.filesystem("s3").isfile(self.url):
+            raise DataError(f"{self.url}: is an object, and so no place for an Icechunk repository: name another place")
+        if not icechunk.Repository.exists(storage(self.url)):
+            return None
+        self._repository = opened(self.url)
+        self._base = self._repository.lookup_branch(BRANCH)
+        if UNCHECKED in self._repository.list_branches():
+            notes = (each.metadata for each in self._repository.ancestry(branch=UNCHECKED))
+            request = next((note[REQUEST] for note in notes if REQUEST in note), None)
+            if request is None:
+                raise DataError(f"{self.url}: is being made by another command, or was given up half-way: name another")
+            self._session = self._repository.writable_session(UNCHECKED)
+            return dict(json.loads(request))
+        if self._base != EMPTY and not self._replace:
+            raise DataError(
+                f"{self.url}: there is an Icechunk repository already: name another place, or replace what is on its "
+                "branch main with --replace"
+            )
+        return None
+
+    def begin(self, request: Mapping[str, Any], create: Any) -> None:
+        """As ``ZarrTarget.begin``."""
+        import icechunk
+
+        try:
+            if self._repository is None:
+                self._repository = icechunk.Repository.create(storage(self.url))
+            self._repository.create_branch(UNCHECKED, self._repository.lookup_branch(BRANCH))
+            self._session = self._repository.writable_session(UNCHECKED)
+            create(self._session.store, False)
+            self._session.commit("arrays of a copied dataset", metadata={REQUEST: json.dumps(request)})
+            self._session = self._repository.writable_session(UNCHECKED)
+        except icechunk.IcechunkError as error:
+            raise self._said(error) from error
+
+    def _said(self, error: Exception) -> Exception:
+        if "clean prefix" in str(error):
+            return DataError(f"{self.url}: is no place for an Icechunk repository, as there are other objects below it")
+        said = DataError(f"{self.url}: Icechunk cannot write there: {first_line(error)}")
+        return quota_error(error, self.url) or said
+
+    @property
+    def store(self) -> Any:
+        """Where chunks are written by this process."""
+        return self._session.store
+
+    def written(self, name: str) -> set[tuple[int, ...]]:
+        """The chunks of an array that were committed."""
+
+        async def listed() -> set[tuple[int, ...]]:
+            return {tuple(each) async for each in self._session.chunk_coordinates(f"/{name}")}
+
+        with ThreadPoolExecutor(1) as thread:  # a notebook has an event loop of its own in this one
+            return thread.submit(lambda: asyncio.run(listed())).result()
+
+    def handle(self, _name: str) -> Any:
+        """What a task of another process writes by: a session that is merged when it comes back."""
+        return self._session.fork()
+
+    def merge(self, handles: Iterable[Any]) -> None:
+        """Take over what tasks of other processes wrote."""
+        handles = list(handles)
+        if handles:
+            self._session.merge(*handles)
+
+    def checkpoint(self) -> None:
+        """Keep what was written so far."""
+        import icechunk
+
+        try:
+            if self._session.has_uncommitted_changes:
+                self._session.commit("some of the chunks")
+                self._session = self._repository.writable_session(UNCHECKED)
+        except icechunk.IcechunkError as error:
+            raise self._said(error) from error
+
+    def readable(self) -> Any:
+        """The dataset as it will be."""
+        self.checkpoint()
+        return SnapshotStore(self.url, self._repository.lookup_branch(UNCHECKED))
+
+    def publish(self) -> None:
+        """Let ``main`` be the new dataset. Raises ``DataError`` where another process changed it meanwhile."""
+        import icechunk
+
+        snapshot = self._repository.lookup_branch(UNCHECKED)
+        try:
+            self._repository.reset_branch(BRANCH, snapshot, from_snapshot_id=self._base)
+        except icechunk.IcechunkError as error:
+            raise DataError(
+                f"{self.url}: its branch {BRANCH} was changed by another process meanwhile ({first_line(error)}): "
+                f"nothing was replaced; look at it, and begin anew after appliance data abandon {self.url}"
+            ) from error
+        self._repository.delete_branch(UNCHECKED)
+
+    def discard(self) -> None:
+        """Delete what was written, and nothing that others put there meanwhile."""
+        if self._repository is None:
+            return
+        if self._base == EMPTY:
+            remove_repository(self.url)
+        elif UNCHECKED in self._repository.list_branches():
+            # Its chunks are no part of any snapshot that can be reached: Icechunk's own collection removes them.
+            self._repository.delete_branch(UNCHECKED)

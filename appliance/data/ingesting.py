@@ -1,0 +1,199 @@
+"""Files into a Zarr dataset or an Icechunk repository on S3, which is compared with them before it can be seen."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from appliance.compute.reading import placement_access
+from appliance.data import DataError, codec_choice, quiet
+from appliance.data.chunk_advice import ACCESS, MIB
+from appliance.data.copy_job import CopyJob
+from appliance.data.file_set import Files, expand
+from appliance.data.icechunk_target import IcechunkTarget
+from appliance.data.preprocess import Preprocess
+from appliance.data.progress_bar import Progressing, steps
+from appliance.data.staged import ZarrTarget
+from appliance.placement.model.s3_address import S3Address
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+FORMATS = ("zarr", "icechunk")
+CHECKS = ("sample", "all")
+STEPS = {"look": "files looked at", "copy": "blocks copied", "compare": "files compared"}
+BLOCK_BYTES = 128 * MIB  # of values in a block
+
+
+def ingest(
+    sources: str | Path | Sequence[str | Path],
+    target: str,
+    *,
+    access: str = "both",
+    chunks: Mapping[str, int] | None = None,
+    compression: str = codec_choice.MEASURED,
+    format: str = "zarr",
+    replace: bool = False,
+    dim: str = "time",
+    combine: str | None = None,
+    group: str | None = None,
+    drop: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
+    check: str = "sample",
+    client: Client | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    progress: Progressing | None = None,
+    tell: Callable[[str], None] = print,
+) -> str:
+    """Copy NetCDF files into one dataset on S3, compare it with them, and only then let it be seen.
+
+    A call that was interrupted, or met a full quota, is made again in the same words: it goes on where it ended.
+
+    Args:
+        sources: addresses on S3 and paths of this machine, with wildcards if wished.
+        target: ``s3://bucket/name``.
+        access: what the chunks are for: "map", "series" or "both".
+        chunks: lengths of chunks by dimension that are wanted anyhow; -1 is the whole dimension.
+        compression: "measured" tries several ways on some values; else one of ``codec_choice.WAYS``.
+        format: "zarr", or "icechunk" for a repository whose branch ``main`` becomes the new dataset in one step.
+        replace: whether what is on that branch may be replaced (``format`` is "icechunk" then).
+        dim: the dimension along which several files are joined, in the order of its coordinate.
+        combine: another coordinate by whose values they are put in order, along its dimension instead of ``dim``.
+        group: the HDF5 group whose variables are wanted; the root's if None.
+        drop: variables that are left out.
+        rename: new names of variables and dimensions by the old ones.
+        check: "sample" compares all small arrays and of each large one the first chunk, the last and some at random;
+            "all" compares everything, and so reads everything twice.
+        client: of a Dask cluster, whose workers copy what is on S3; this process does it all if None.
+        block_bytes: of values that are in memory at once, for each thread; several times that is needed.
+        progress: called with a step, how much more of it is done, and of how much; a bar is shown if None.
+        tell: called with what the user should know.
+
+    Returns:
+        the address of the dataset.
+
+    Raises:
+        DataError: no such files, no NetCDF, files that would decode wrongly when joined, an unfinished copy of
+            something else, or a dataset that differs from its files; nothing was published.
+        OSError: S3 cannot be reached, or refuses; or a file cannot be read.
+    """
+    for value, name, known in ((access, "access", ACCESS), (format, "format", FORMATS), (check, "check", CHECKS)):
+        if value not in known:
+            raise DataError(f"{name} {value!r} is unknown: choose one of {', '.join(known)}")
+    if replace and format != "icechunk":
+        raise DataError(
+            f"{target}: a dataset is replaced in one step by Icechunk alone: use --format icechunk, or name another "
+            "place"
+        )
+    codec_choice.check(compression)
+    quiet.codecs()
+    urls = found([sources] if isinstance(sources, str | Path) else sources)
+    place = IcechunkTarget(target, replace) if format == "icechunk" else ZarrTarget(target)
+    before = place.unfinished()
+    preprocess = Preprocess(tuple(drop), dict(rename or {}))
+    wishes = {"access": access, "chunks": dict(chunks or {}), "compression": compression, "format": format}
+    with (
+        tempfile.TemporaryDirectory(prefix="appliance-ingest-") as folder,
+        warnings.catch_warnings(),
+        steps(STEPS) if progress is None else nullcontext(progress) as advance,
+    ):
+        warnings.simplefilter("ignore")  # of the libraries, about odd files: what matters is compared
+        files = Files(urls, group, preprocess, Path(folder), in_place=False)
+        sums = {url: _checksum(url) for url in urls}
+        described, parts = files.described(dim, combine, lambda step, _url: advance(step, 1, len(urls)))
+        asked = {
+            **wishes,
+            **{"dim": dim, "combine": combine, "group": group, "drop": list(drop), "rename": dict(rename or {})},
+            "sources": {url: [*map(str, state), sums[url]] for url, state in files.states.items()},
+        }
+        job = CopyJob(described, parts, files, preprocess, group, place, client, block_bytes, advance, tell)
+        if before is None:
+            for name, note in described.notes.items():
+                tell(f"{name}: {note}")
+            job.begin(asked, access, chunks or {}, placement_access.object_bytes(), compression)
+        else:
+            _check_same(place.url, before, asked)
+            tell(f"{place.url}: goes on with what was begun")
+            job.resume()
+        for line in job.forecast():
+            tell(line)
+        try:
+            job.copy()
+            job.compare(check == "all")
+            for url in urls:
+                if _checksum(url) != sums[url]:
+                    raise DataError(f"{url}: was changed while it was read: try again when it is at rest")
+            place.publish()
+        except DataError:
+            place.discard()
+            raise
+        except BaseException as error:
+            error.add_note(
+                f"{place.url}: nothing can be seen there yet. Ask for the same again to go on, or remove what is "
+                f"there: appliance data abandon {place.url}"
+            )
+            raise
+    return place.url
+
+
+def abandon(target: str) -> None:
+    """Delete what an ingest that did not come to its end left at an address. Raises ``DataError`` if there is none."""
+    if S3Address.parse(target) and _is_repository(target):
+        place: Any = IcechunkTarget(target, replace=True)
+    else:
+        place = ZarrTarget(target)
+    if place.unfinished() is None:
+        raise DataError(f"{target}: there is nothing unfinished")
+    place.discard()
+
+
+def _is_repository(target: str) -> bool:
+    import icechunk
+
+    from appliance.data.repositories import storage
+
+    return bool(icechunk.Repository.exists(storage(target)))
+
+
+def found(sources: Sequence[str | Path]) -> list[str]:
+    """The addresses and paths that are named, each once. Raises ``DataError`` where a name stands for nothing."""
+    made: dict[str, None] = {}
+    for source in map(str, sources):
+        if "://" in source:
+            made |= dict.fromkeys(expand([source]))
+            continue
+        path = Path(source).expanduser().absolute()
+        if path.exists() or not any(c in source for c in "*?["):
+            made[str(path)] = None  # one that is not there is told with its name when it is opened
+            continue
+        matching = sorted(str(each) for each in Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        if not matching:
+            raise DataError(f"{source}: no file has such a name")
+        made |= dict.fromkeys(matching)
+    if not made:
+        raise DataError("no files are named: write s3://BUCKET/PREFIX/*.nc, or paths")
+    return list(made)
+
+
+def _checksum(url: str) -> str:
+    """SHA-256 of a file of this machine. Of an object on S3, "": it has an ETag."""
+    if S3Address.find(url) is not None or not Path(url).is_file():
+        return ""
+    with Path(url).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_same(url: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ``DataError`` where something else was begun here."""
+    others = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    if others:
+        said = "; ".join(f"{key} was {before.get(key)!r}, and is {now.get(key)!r}" for key in others)
+        raise DataError(
+            f"{url}: another ingest was begun here and did not come to its end ({said}): ask for the same again to go "
+            f"on with it, or remove it: appliance data abandon {url}"
+        )
