@@ -1,8 +1,8 @@
 """Data as it comes: files uploaded as they are, described in place, or copied into datasets.
 
 ``upload`` brings files to S3. ``virtualize`` describes NetCDF files there as one dataset without copying a byte, and
-``virtual_store`` opens it; ``ingest`` copies files into Zarr or Icechunk. ``Shardwise`` is an engine for xarray that
-cuts sharded arrays by shards.
+``virtual_store`` opens it; ``ingest`` copies files into Zarr or Icechunk, and
+``rechunk`` a dataset into other chunks. ``Shardwise`` is an engine for xarray that cuts sharded arrays by shards.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 _HOMES = {
     "Shardwise": "xarray_engine",
     "ingest": "ingesting",
+    "rechunk": "ingesting",
     "upload": "transfer",
     "virtual_store": "stores",
     "virtualize": "virtual",
 }
 
-__all__ = ["DataError", "Shardwise", "ingest", "upload", "virtual_store", "virtualize"]  # by __getattr__
+__all__ = ["DataError", "Shardwise", "ingest", "rechunk", "upload", "virtual_store", "virtualize"]  # by __getattr__
 
 
 class DataError(ValueError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from appliance.data.stored import grid_of
@@ -70,6 +70,17 @@ def region(index: Sequence[int], lengths: Sequence[int], shape: Sequence[int]) -
     """The part of an array at a place of a grid of parts."""
     axes = zip(index, lengths, shape, strict=True)
     return tuple(slice(at * length, min((at + 1) * length, size)) for at, length, size in axes)
+
+
+def smaller(part: Region, is_small: Callable[[Region], bool], last: bool = False) -> Region:
+    """A part of a part that is small: its longest axis is halved again and again, to the first or the last half."""
+    while not is_small(part) and any(axis.stop - axis.start > 1 for axis in part):
+        longest = max(range(len(part)), key=lambda axis: part[axis].stop - part[axis].start)
+        axis = part[longest]
+        middle = axis.start + (axis.stop - axis.start) // 2
+        half = slice(middle, axis.stop) if last else slice(axis.start, middle)
+        part = (*part[:longest], half, *part[longest + 1 :])
+    return part
 
 
 def _read(size: int, old: int, block: int) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from appliance.data.ingest_cli import abandon, ingest
+from appliance.data.ingest_cli import abandon, ingest, rechunk
 from appliance.data.progress_bar import bar, errors
 
 STEPS = {"look": "files looked at", "check": "files compared", "compare": "arrays and chunks compared"}
@@ -95,5 +95,5 @@ def virtualize(
     click.echo(f'  xr.open_zarr(virtual_store("{made}"))')
 
 
-data.add_command(ingest)
-data.add_command(abandon)
+for command in (ingest, rechunk, abandon):
+    data.add_command(command)

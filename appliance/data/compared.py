@@ -30,7 +30,7 @@ from appliance.data.sameness import (
     rounding_of,
     same_values,
 )
-from appliance.data.sources import Source
+from appliance.data.sources import Readable
 from appliance.data.stored import grid_of
 
 SMALL_BYTES = 2**20  # arrays up to this are compared whole
@@ -101,7 +101,7 @@ class Check:
         self._random = random.Random()  # noqa: S311  # a sample, no secret
         self._lot: set[str] = set()
 
-    def file(self, source: Source, part: Part, first: bool, progress: Callable[[], None]) -> None:
+    def file(self, source: Readable, part: Part, first: bool, progress: Callable[[], None]) -> None:
         """Compare one file; ``progress`` is called after each chunk, or array that is no chunks.
 
         Raises ``DataError`` with file, variable and difference.
@@ -119,7 +119,7 @@ class Check:
         source.copy.check_unchanged()
 
     @contextlib.contextmanager
-    def _opened(self, source: Source) -> Iterator[xr.Dataset]:
+    def _opened(self, source: Readable) -> Iterator[xr.Dataset]:
         """The file as xarray opens it, with variables dropped and renamed before it is decoded."""
         if self.preprocess == Preprocess():
             with source.opened(decode_times=self.decode_times) as dataset:
@@ -133,7 +133,7 @@ class Check:
 
     # What is compared
 
-    def _chosen(self, source: Source, part: Part) -> Iterator[tuple[str, Region, list[tuple[int, int]]]]:
+    def _chosen(self, source: Readable, part: Part) -> Iterator[tuple[str, Region, list[tuple[int, int]]]]:
         """Name, region of the dataset and ranges of the file, in turn: the copied ones first."""
         names = [name for name, variable in self.described.variables.items() if is_virtual(variable)]
         self._lot = set(self._random.sample(names, min(len(names), OF_EACH_FILE)))

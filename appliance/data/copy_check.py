@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import xarray as xr
 
-from appliance.data.blocks import Blocks, Region, region
-from appliance.data.compared import OF_EACH_FILE, RANDOM, SMALL_BYTES, Check, Part
+from appliance.data.blocks import Blocks, Region, region, smaller
+from appliance.data.compared import BATCH_BYTES, OF_EACH_FILE, RANDOM, SMALL_BYTES, Check, Part
 from appliance.data.copying import ranges_of
-from appliance.data.sources import Source
+from appliance.data.sources import Readable
 from appliance.data.stored import grid_of
 
 
@@ -27,7 +27,7 @@ class CopyCheck(Check):
     blocks: Mapping[str, Blocks] = field(default_factory=dict)
     old_names: Mapping[str, str] = field(default_factory=dict)
 
-    def _chosen(self, source: Source, part: Part) -> Iterator[tuple[str, Region, list[tuple[int, int]]]]:
+    def _chosen(self, source: Readable, part: Part) -> Iterator[tuple[str, Region, list[tuple[int, int]]]]:
         names = list(self.blocks)
         self._lot = set(self._random.sample(names, min(len(names), OF_EACH_FILE)))
         for name in self.described.variables:
@@ -38,14 +38,23 @@ class CopyCheck(Check):
             whole = part.of(variable)
             if part.dim and part.dim not in variable.dims and source.url != self.described.url:
                 continue
-            for wanted in self._wanted(name, variable, whole):
-                yield name, wanted, self._ranges(source, name, variable, wanted, part)
+            for wanted, at_end in self._wanted(name, variable, whole):
 
-    def _wanted(self, name: str, variable: xr.Variable, whole: Region) -> Iterator[Region]:
-        """The parts of a file's part of a variable that are compared."""
+                def stored(region: Region, name: str = name, variable: xr.Variable = variable) -> list[tuple[int, int]]:
+                    return ranges_of(source, self.old_names.get(name, name), part.in_file(variable, region))
+
+                def is_small(region: Region, stored: Callable[[Region], list[tuple[int, int]]] = stored) -> bool:
+                    return sum(end - start for start, end in stored(region)) <= BATCH_BYTES
+
+                # A new chunk may lie across so many of the file's that they are too much to fetch.
+                region = wanted if self.everything else smaller(wanted, is_small, at_end)
+                yield name, region, stored(region)
+
+    def _wanted(self, name: str, variable: xr.Variable, whole: Region) -> Iterator[tuple[Region, bool]]:
+        """The parts of a file's part of a variable that are compared, and whether each is one at the end."""
         blocks = self.blocks[name]
         if self.everything or variable.nbytes <= SMALL_BYTES:
-            yield from _in(whole, blocks.block, blocks.shape)
+            yield from ((part, False) for part in _in(whole, blocks.block, blocks.shape))
             return
         grid = grid_of(blocks.shape, blocks.chunks)
         axes = [
@@ -59,12 +68,8 @@ class CopyCheck(Check):
         some = RANDOM if (0,) * len(grid) in chosen else int(name in self._lot)
         chosen |= {tuple(self._random.choice(axis) for axis in axes) for _ in range(some)}
         for index in sorted(chosen):
-            yield _cut(region(index, blocks.chunks, blocks.shape), whole)
-
-    def _ranges(
-        self, source: Source, name: str, variable: xr.Variable, wanted: Region, part: Part
-    ) -> list[tuple[int, int]]:
-        return ranges_of(source, self.old_names.get(name, name), part.in_file(variable, wanted))
+            at_end = all(i == count - 1 for i, count in zip(index, grid, strict=True))
+            yield _cut(region(index, blocks.chunks, blocks.shape), whole), at_end
 
 
 def _in(whole: Region, lengths: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[Region]:

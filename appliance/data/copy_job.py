@@ -13,7 +13,7 @@ import xarray as xr
 import zarr
 
 from appliance.data import DataError, codec_choice, new_arrays
-from appliance.data.blocks import MEMORY_FACTOR, Blocks, Region, planned, region
+from appliance.data.blocks import MEMORY_FACTOR, Blocks, Region, planned, region, smaller
 from appliance.data.chunk_advice import MIB, Advice, advise
 from appliance.data.compared import Part
 from appliance.data.copy_check import CopyCheck
@@ -22,7 +22,7 @@ from appliance.data.described import Described
 from appliance.data.file_set import Files
 from appliance.data.preprocess import Preprocess
 from appliance.data.progress_bar import Progressing
-from appliance.data.sources import Source
+from appliance.data.sources import Readable
 from appliance.data.stored import grid_of
 
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ class CopyJob:
     advance: Progressing
     tell: Callable[[str], None]
     blocks: dict[str, Blocks] = field(default_factory=dict)
+    _advices: dict[str, Advice] = field(default_factory=dict)
+    _ways: dict[Any, codec_choice.Trial] = field(default_factory=dict)
+    _written: dict[str, set[tuple[int, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.old_names = {new: old for old, new in self.preprocess.rename.items()}
@@ -84,20 +87,30 @@ class CopyJob:
 
     # The plan
 
-    def begin(
-        self, request: Mapping[str, Any], access: str, wished: Mapping[str, int], object_bytes: int, way: str
-    ) -> None:
-        """Choose chunks and compression, say them, and write the metadata where nobody sees it.
-
-        Raises ``DataError`` for wishes that cannot be met.
-        """
+    def plan(self, access: str, wished: Mapping[str, int], object_bytes: int, way: str) -> None:
+        """Choose chunks and compression, and say them. Raises ``DataError`` for wishes that cannot be met."""
         self._check_wishes(wished)
         variables = self.described.variables
-        advices = {name: advise(name, variables, access, object_bytes, wished) for name in sorted(self.described.left)}
-        for name, advice in advices.items():
+        for name in sorted(self.described.left, key=lambda name: (-variables[name].nbytes, name)):
+            self._advices[name] = advice = advise(name, variables, access, object_bytes, wished)
             self.blocks[name] = self._planned(name, advice.chunks)
-        ways = dict.fromkeys(advices, way) if way != codec_choice.MEASURED else self._measured(advices)
-        chunks = {name: advice.chunks for name, advice in advices.items()}
+            self.tell(advice.said())
+            self._choose_way(advice, way)
+
+    def _choose_way(self, advice: Advice, way: str) -> None:
+        """The way that is best for the largest variable of a type is taken for all of the type."""
+        dtype = self.described.variables[advice.name].dtype
+        if dtype not in self._ways:
+            is_open = way == codec_choice.MEASURED
+            trials = codec_choice.measured(self._sample(advice), *([] if is_open else [[way]]))
+            self._ways[dtype] = codec_choice.best(trials)
+            if is_open:
+                self.tell(codec_choice.said(advice.name, trials, self._ways[dtype]))
+
+    def begin(self, request: Mapping[str, Any]) -> None:
+        """Write the metadata where nobody sees it."""
+        chunks = {name: advice.chunks for name, advice in self._advices.items()}
+        ways = {name: self._ways[self.described.variables[name].dtype].way for name in chunks}
         self.target.begin(
             request, lambda store, consolidate: new_arrays.create(store, self.described, chunks, ways, consolidate)
         )
@@ -122,19 +135,6 @@ class CopyJob:
         old = stored.chunks if stored is not None and len(stored.chunks) == variable.ndim else variable.shape
         return planned(variable.shape, chunks, old, variable.dtype.itemsize, self.block_bytes)
 
-    def _measured(self, advices: Mapping[str, Advice]) -> dict[str, str]:
-        """For each variable the way that is best for the largest of its type."""
-        chosen: dict[Any, str] = {}
-        for advice in sorted(advices.values(), key=lambda advice: -math.prod(advice.shape)):
-            self.tell(advice.said())
-            dtype = self.described.variables[advice.name].dtype
-            if dtype not in chosen:
-                trials = codec_choice.measured(self._sample(advice))
-                best = codec_choice.best(trials)
-                chosen[dtype] = best.way
-                self.tell(codec_choice.said(advice.name, trials, best))
-        return {name: chosen[self.described.variables[name].dtype] for name in advices}
-
     def _sample(self, advice: Advice) -> Any:
         """Some values of a chunk in the middle."""
         index = tuple(count // 2 for count in grid_of(advice.shape, advice.chunks))
@@ -148,21 +148,45 @@ class CopyJob:
             stored = sum(end - start for start, end in ranges_of(source, task.old_name, part))
             return values <= SAMPLE_BYTES and stored <= 4 * SAMPLE_BYTES
 
-        smaller = Piece(piece.url, piece.state, piece.target, _cut(piece.region, is_small))
-        return read(source, task, smaller)
+        some = Piece(piece.url, piece.state, piece.target, smaller(piece.region, is_small))
+        return read(source, task, some)
 
     def forecast(self) -> list[str]:
-        """What the copying takes, as lines of text."""
-        nbytes = {name: math.prod(blocks.shape) * blocks.itemsize for name, blocks in self.blocks.items()}
-        if not nbytes:
+        """What the copying takes, as lines of text. Raises nothing, and reads nothing."""
+        if not self.blocks:
             return []
-        reads = sum(nbytes[name] * blocks.reads for name, blocks in self.blocks.items()) / sum(nbytes.values())
+        nbytes = {name: math.prod(blocks.shape) * blocks.itemsize for name, blocks in self.blocks.items()}
+        total = max(1, sum(nbytes.values()))
+        reads = sum(nbytes[name] * blocks.reads for name, blocks in self.blocks.items()) / total
         count = sum(blocks.count for blocks in self.blocks.values())
         memory = MEMORY_FACTOR * max(blocks.nbytes for blocks in self.blocks.values()) / MIB
-        return [
-            f"{sum(nbytes.values()) / MIB:,.1f} MiB of values in {count:,} blocks; each value is read {reads:.3g} "
-            f"times; up to {memory:,.0f} MiB of memory for each thread"
+        lines = [
+            f"{total / MIB:,.1f} MiB of values in {count:,} blocks; each value is read {reads:.3g} times; up to "
+            f"{memory:,.0f} MiB of memory for each thread of this process, or of each worker"
         ]
+        if self._advices:
+            kinds = {name: self.described.variables[name].dtype for name in nbytes}
+            disk = sum(nbytes[name] / self._ways[kind].ratio for name, kind in kinds.items()) / MIB
+            objects = sum(advice.objects for advice in self._advices.values())
+            lines.append(
+                f"about {disk:,.1f} MiB in up to {objects:,} objects will be written, beside what is there: "
+                "`appliance quota` says what you have left"
+            )
+            detour = sum(nbytes[name] * self._detour(advice) for name, advice in self._advices.items()) / total
+            if detour < reads / 2:
+                lines.append(
+                    f"old and new chunks lie across each other: by way of another dataset, made with --for both, each "
+                    f"value would be read {detour:.3g} times in all; a larger --block helps too"
+                )
+        return lines
+
+    def _detour(self, advice: Advice) -> float:
+        """How often a value is read when a dataset for both accesses is made first, and this one of that."""
+        blocks = self.blocks[advice.name]
+        between = advise(advice.name, self.described.variables, "both", advice.object_bytes).chunks
+        first = planned(blocks.shape, between, blocks.old, blocks.itemsize, self.block_bytes)
+        then = planned(blocks.shape, blocks.chunks, between, blocks.itemsize, self.block_bytes)
+        return first.reads + then.reads
 
     # The copying
 
@@ -179,25 +203,25 @@ class CopyJob:
         def done(_task: Task) -> None:
             self.advance("copy", 1, total)
 
-        for start in range(0, len(waiting), BATCH):
-            batch = waiting[start : start + BATCH]
-            near, far = batch, []
-            if self.client is not None:
-                near, far = ([task for task in batch if task.is_local == local] for local in (True, False))
-            try:
-                here.run(near, self.target.store, done)
-                self.target.checkpoint()
-                for name in sorted({task.name for task in far}):
-                    mine = [task for task in far if task.name == name]
-                    assert self.client is not None  # noqa: S101
-                    self.target.merge(on_cluster(self.client, mine, self.target.handle(name), done))
+        try:
+            for start in range(0, len(waiting), BATCH):
+                batch = waiting[start : start + BATCH]
+                try:
+                    if self.client is None:
+                        here.run(batch, self.target.store, done)
+                        continue
+                    here.run([task for task in batch if task.is_local], self.target.store, done)
+                    self.target.checkpoint()  # a session with changes is not sent to workers
+                    far = [task for task in batch if not task.is_local]
+                    for name in sorted({task.name for task in far}):
+                        mine = [task for task in far if task.name == name]
+                        self.target.merge(on_cluster(self.client, mine, self.target.handle(name), done))
+                        self.target.checkpoint()
+                finally:
                     self.target.checkpoint()
-            finally:
-                self.target.checkpoint()
-        if self.client is not None:
-            self.client.run(release)
-
-    _written: dict[str, set[tuple[int, ...]]] = field(default_factory=dict)
+        finally:
+            if self.client is not None:
+                self.client.run(release, on_error="ignore")
 
     def _is_written(self, task: Task) -> bool:
         if task.name not in self._written:
@@ -249,7 +273,12 @@ class CopyJob:
             old_names=self.old_names,
         )
         for number, (url, part) in enumerate(self.parts):
-            check.file(self.files.source(url), part, number == 0, lambda: None)
+            source = self.files.source(url)
+            try:
+                check.file(source, part, number == 0, lambda: None)
+            except DataError:
+                source.copy.check_unchanged()  # then that is why
+                raise
             self.advance("compare", 1, len(self.parts))
         for name, note in check.notes.items():
             self.tell(f"{name}: {note}")
@@ -268,21 +297,9 @@ class CopyJob:
             return xr.open_zarr(store, **options, decode_times=False), False
 
 
-def _opens(source: Source, preprocess: Preprocess, decode_times: bool) -> bool:
+def _opens(source: Readable, preprocess: Preprocess, decode_times: bool) -> bool:
     try:
         with source.opened(drop_variables=list(preprocess.drop), decode_times=decode_times):
             return True
     except DataError:
         return False
-
-
-def _cut(part: Region, is_small: Callable[[Region], bool]) -> Region:
-    """The first half of the first half … of a part, the longest axis first, until it is small."""
-    while not is_small(part):
-        longest = max(range(len(part)), key=lambda axis: part[axis].stop - part[axis].start)
-        length = part[longest].stop - part[longest].start
-        if length == 1:
-            break
-        shorter = slice(part[longest].start, part[longest].start + length // 2)
-        part = (*part[:longest], shorter, *part[longest + 1 :])
-    return part

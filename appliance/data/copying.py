@@ -20,8 +20,9 @@ import numpy as np
 from appliance.data import DataError, quiet
 from appliance.data.blocks import Region
 from appliance.data.described import fetch_small
-from appliance.data.sources import Source
+from appliance.data.sources import Readable
 from appliance.data.stored import Ranges, grid_of
+from appliance.data.zarr_source import open_source
 from appliance.placement.model.s3_address import S3Address
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Task:
         return any(S3Address.find(piece.url) is None for piece in self.pieces)
 
 
-def ranges_of(source: Source, name: str, region: Region) -> Ranges:
+def ranges_of(source: Readable, name: str, region: Region) -> Ranges:
     """The bytes of a file that hold a part of a variable: of the chunks that it touches."""
     stored = source.layout.arrays.get(name)
     if stored is None or len(stored.shape) != len(region):
@@ -86,7 +87,7 @@ def ranges_of(source: Source, name: str, region: Region) -> Ranges:
     return [(start, start + length) for start, length in zip(starts, lengths[kept].tolist(), strict=True)]
 
 
-def read(source: Source, task: Task, piece: Piece) -> np.ndarray:
+def read(source: Readable, task: Task, piece: Piece) -> np.ndarray:
     """The values of a piece, as they are stored. Raises ``DataError`` where the file is another by now."""
     if source.copy.state != piece.state:
         raise DataError(f"{piece.url}: was changed while it was read: try again when it is at rest")
@@ -98,7 +99,7 @@ def read(source: Source, task: Task, piece: Piece) -> np.ndarray:
         source.copy.forget()
 
 
-def copy(task: Task, store: Any, source_of: Callable[[str], contextlib.AbstractContextManager[Source]]) -> None:
+def copy(task: Task, store: Any, source_of: Callable[[str], contextlib.AbstractContextManager[Readable]]) -> None:
     """Copy a block into a Zarr store."""
     import zarr
 
@@ -122,12 +123,12 @@ class Here:
         threads: how many blocks are in memory at once.
     """
 
-    def __init__(self, source: Callable[[str], Source], threads: int):
+    def __init__(self, source: Callable[[str], Readable], threads: int):
         self._source, self._threads = source, threads
         self._lock = threading.Lock()  # the netCDF library does one thing at a time anyhow
 
     @contextlib.contextmanager
-    def source_of(self, url: str) -> Iterator[Source]:
+    def source_of(self, url: str) -> Iterator[Readable]:
         """A file, for one thread."""
         with self._lock:
             yield self._source(url)
@@ -152,7 +153,7 @@ class Here:
 
 # On a worker
 
-_held: dict[tuple[str, str | None, Any], tuple[Source, tempfile.TemporaryDirectory[str]]] = {}
+_held: dict[tuple[str, str | None, Any], tuple[Readable, tempfile.TemporaryDirectory[str]]] = {}
 _lock = threading.Lock()
 
 
@@ -161,7 +162,7 @@ def on_worker(task: Task, handle: Any) -> Any:
     states = {piece.url: piece.state for piece in task.pieces}
 
     @contextlib.contextmanager
-    def source_of(url: str) -> Iterator[Source]:
+    def source_of(url: str) -> Iterator[Readable]:
         with _lock:
             yield _source(url, task.group, states[url])
 
@@ -169,14 +170,14 @@ def on_worker(task: Task, handle: Any) -> Any:
     return handle if hasattr(handle, "store") else None
 
 
-def _source(url: str, group: str | None, state: Any) -> Source:
+def _source(url: str, group: str | None, state: Any) -> Readable:
     key = (url, group, state)
     if key not in _held:
         while len(_held) >= HELD:
             _held.pop(next(iter(_held)))[1].cleanup()
         folder = tempfile.TemporaryDirectory(prefix="appliance-ingest-")
         try:
-            source = Source(url, group, Path(folder.name))
+            source = open_source(url, group, Path(folder.name))
             fetch_small(source)
             source.copy.keep()
         except BaseException:

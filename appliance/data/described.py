@@ -16,7 +16,7 @@ import xarray as xr
 
 from appliance.data import DataError
 from appliance.data.preprocess import Preprocess
-from appliance.data.sources import Source
+from appliance.data.sources import Readable
 from appliance.data.stored import Numbers, Stored
 from appliance.data.times import is_time
 
@@ -25,6 +25,7 @@ STRANGE_BYTES = 16 * 2**20  # up to which arrays are copied that Zarr cannot rea
 COPIED_BYTES = 64 * 2**20  # up to which text and coordinates are copied
 READ_BYTES = 2**30  # up to which arrays are read whole that stay where they lie
 TEXT = "OSUT"  # NumPy's kinds of characters and strings
+NUMBERS = "iufbc"  # its kinds of numbers; NetCDF has no truth values and no complex ones, Zarr has
 
 
 @dataclass
@@ -68,7 +69,7 @@ def is_virtual(variable: xr.Variable) -> bool:
     return hasattr(variable.data, "manifest")
 
 
-def dimension_of(source: Source, preprocess: Preprocess, combine: str) -> str:
+def dimension_of(source: Readable, preprocess: Preprocess, combine: str) -> str:
     """The dimension of a coordinate by which files are joined. Raises ``DataError`` where it has not exactly one."""
     fetch_small(source)
     with source.raw() as (raw, _):
@@ -84,7 +85,7 @@ def dimension_of(source: Source, preprocess: Preprocess, combine: str) -> str:
 
 
 def describe(
-    source: Source,
+    source: Readable,
     preprocess: Preprocess,
     dim: str | None,
     by: str | None = None,
@@ -146,7 +147,7 @@ def stand_in(dtype: np.dtype[Any], shape: Sequence[int]) -> np.ndarray:
     return np.broadcast_to(np.zeros((), dtype), tuple(shape))
 
 
-def fetch_small(source: Source) -> None:
+def fetch_small(source: Readable) -> None:
     """All that is not a large array, so that the library finds its way."""
     large = [stored for stored in source.layout.arrays.values() if _is_large(stored)]
     source.copy.fetch_all_but([*source.layout.elsewhere, *(each for stored in large for each in stored.ranges())])
@@ -189,7 +190,7 @@ def _way_out(name: str) -> str:
 def _check_readable(url: str, name: str, variable: xr.Variable, stored: Stored | None) -> None:
     if stored is not None and stored.unreadable:
         raise DataError(f"{url}: variable {name!r}: {stored.unreadable}; {_way_out(name)}")
-    if variable.dtype.kind not in TEXT + "iuf":
+    if variable.dtype.kind not in TEXT + NUMBERS:
         raise DataError(
             f"{url}: variable {name!r}: is of a structured, nested or opaque type, which Zarr does not have; "
             f"{_way_out(name)}"
@@ -211,7 +212,7 @@ def _check_size(
 
 def _add(
     made: Described,
-    source: Source,
+    source: Readable,
     name: str,
     variable: xr.Variable,
     stored: Stored | None,
@@ -226,6 +227,8 @@ def _add(
         why = f" ({stored.obstacle})" if stored is not None and stored.obstacle else ""
         with source.named(f"variable {name!r}: xarray cannot read it{why}"):
             values = np.asarray(variable.values)
+        if values.dtype.kind == "T":
+            values = values.astype(object)
         if values.dtype.kind == "O" and not all(isinstance(value, str) for value in values.flat):
             raise DataError(
                 f"{source.url}: variable {name!r}: its values are of unlike lengths, which Zarr does not have; "

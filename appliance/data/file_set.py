@@ -15,7 +15,7 @@ from appliance.data.contiguous import cut
 from appliance.data.described import Described, describe, dimension_of
 from appliance.data.files import check_joinable, in_order, is_ordered, joined
 from appliance.data.preprocess import Preprocess
-from appliance.data.sources import Source
+from appliance.data.sources import Readable, Source
 from appliance.data.stores import exists
 from appliance.placement.model.s3_address import S3Address
 
@@ -31,27 +31,34 @@ class Files:
         preprocess: what is dropped and renamed.
         folder: an empty one.
         in_place: whether large arrays are described where they lie; else they are left to be read.
+        opener: what opens one: by address, group and an empty folder.
     """
 
     def __init__(
-        self, urls: Sequence[str], group: str | None, preprocess: Preprocess, folder: Path, in_place: bool = True
+        self,
+        urls: Sequence[str],
+        group: str | None,
+        preprocess: Preprocess,
+        folder: Path,
+        in_place: bool = True,
+        opener: Callable[[str, str | None, Path], Readable] = Source,
     ):
         self._urls, self._group, self._preprocess, self._folder = urls, group, preprocess, folder
-        self._in_place = in_place
-        self._sources: dict[str, Source] = {}
+        self._in_place, self._opener = in_place, opener
+        self._sources: dict[str, Readable] = {}
         self._bytes: dict[str, int] = {}  # that their copies take
         self._states: dict[str, Any] = {}
         self._dim: str | None = None
         self._by: str | None = None
         self._count = 0
 
-    def source(self, url: str) -> Source:
+    def source(self, url: str) -> Readable:
         """The file with all but its large arrays at hand. Raises ``DataError`` where it was changed since."""
         if url not in self._sources:
             self._describe(url, kept=False)
         return self._sources[url]
 
-    def _open(self, url: str) -> Source:
+    def _open(self, url: str) -> Readable:
         while self._sources and sum(self._bytes.values()) > COPIES_BYTES:
             oldest = next(iter(self._sources))
             self._bytes.pop(oldest, None)
@@ -59,7 +66,7 @@ class Files:
         self._count += 1
         folder = self._folder / str(self._count)
         folder.mkdir()
-        self._sources[url] = source = Source(url, self._group, folder)
+        self._sources[url] = source = self._opener(url, self._group, folder)
         if self._states.setdefault(url, source.copy.state) != source.copy.state:
             raise DataError(f"{url}: was changed while it was read: try again when it is at rest")
         return source

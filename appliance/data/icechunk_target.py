@@ -20,6 +20,7 @@ from appliance.data.snapshots import SnapshotStore
 from appliance.data.stores import BRANCH, EMPTY, UNCHECKED, exists, first_line, quota_error, remove_repository
 
 REQUEST = "appliance-ingest"  # in the metadata of the first commit
+PROBE_BYTES = 2**20
 
 
 class IcechunkTarget:
@@ -68,22 +69,44 @@ class IcechunkTarget:
         """As ``ZarrTarget.begin``."""
         import icechunk
 
+        is_own = False  # what is there, and not another process's that was faster
         try:
             if self._repository is None:
                 self._repository = icechunk.Repository.create(storage(self.url))
+                is_own = True
             self._repository.create_branch(UNCHECKED, self._repository.lookup_branch(BRANCH))
+            is_own = True
             self._session = self._repository.writable_session(UNCHECKED)
             create(self._session.store, False)
             self._session.commit("arrays of a copied dataset", metadata={REQUEST: json.dumps(request)})
             self._session = self._repository.writable_session(UNCHECKED)
-        except icechunk.IcechunkError as error:
-            raise self._said(error) from error
+        except BaseException as error:
+            if "clean prefix" in str(error):
+                raise DataError(
+                    f"{self.url}: is no place for an Icechunk repository, as there are other objects below it"
+                ) from error
+            if is_own:
+                self.discard()
+            if (told := self.plain(error)) is error:
+                raise
+            raise told from error
 
-    def _said(self, error: Exception) -> Exception:
-        if "clean prefix" in str(error):
-            return DataError(f"{self.url}: is no place for an Icechunk repository, as there are other objects below it")
-        said = DataError(f"{self.url}: Icechunk cannot write there: {first_line(error)}")
-        return quota_error(error, self.url) or said
+    def plain(self, error: BaseException) -> BaseException:
+        """An error of Icechunk's as one that says what S3 says; others as they are."""
+        import icechunk
+
+        if not isinstance(error, icechunk.IcechunkError):
+            return error
+        if quota := quota_error(error, self.url):
+            return quota
+        probe = f"{self.url}/.probe"  # Icechunk keeps to itself why S3 refuses
+        files = fsspec.filesystem("s3")
+        try:
+            files.pipe_file(probe, bytes(PROBE_BYTES))
+            files.rm_file(probe)
+        except OSError as of_s3:
+            return of_s3
+        return OSError(f"{self.url}: Icechunk cannot write there: {first_line(error)}")
 
     @property
     def store(self) -> Any:
@@ -111,14 +134,9 @@ class IcechunkTarget:
 
     def checkpoint(self) -> None:
         """Keep what was written so far."""
-        import icechunk
-
-        try:
-            if self._session.has_uncommitted_changes:
-                self._session.commit("some of the chunks")
-                self._session = self._repository.writable_session(UNCHECKED)
-        except icechunk.IcechunkError as error:
-            raise self._said(error) from error
+        if self._session.has_uncommitted_changes:
+            self._session.commit("some of the chunks")
+            self._session = self._repository.writable_session(UNCHECKED)
 
     def readable(self) -> Any:
         """The dataset as it will be."""

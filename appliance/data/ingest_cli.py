@@ -1,10 +1,10 @@
-"""``appliance data ingest`` and ``appliance data abandon``."""
+"""``appliance data ingest``, ``rechunk`` and ``abandon``."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,60 +18,92 @@ if TYPE_CHECKING:
 MIB = 2**20
 
 
+# What both commands have.
+OPTIONS = (
+    click.option(
+        "--for",
+        "access",
+        type=click.Choice(["map", "series", "both"]),
+        default="both",
+        show_default=True,
+        help="What is read of it: all places at a moment, all moments at a place, or both.",
+    ),
+    click.option("--chunks", metavar="DIM=LENGTH,…", help="Lengths of chunks that are wanted anyhow; -1 is all of it."),
+    click.option("--compression", default="measured", show_default=True, help="One way, by name, instead of the best."),
+    click.option("--format", "kind", type=click.Choice(["zarr", "icechunk"]), default="zarr", show_default=True),
+    click.option("--replace", is_flag=True, help="Replace what an Icechunk repository has on its branch main."),
+    click.option("--group", help="The group whose variables are wanted."),
+    click.option(
+        "--preprocess",
+        multiple=True,
+        metavar="drop=NAME,…|rename=OLD:NEW,…",
+        help="Variables that are left out, or get another name. May be given several times.",
+    ),
+    click.option(
+        "--check",
+        type=click.Choice(["sample", "all"]),
+        default="sample",
+        show_default=True,
+        help="What is compared with the source: of large arrays a sample, or all.",
+    ),
+    click.option("--forecast", is_flag=True, help="Say what it takes of disk and memory, and write nothing."),
+    click.option("--workers", type=click.IntRange(min=1), help="Copy on a cluster of so many workers, for this time."),
+    click.option(
+        "--block", type=click.IntRange(min=1), default=128, show_default=True, help="MiB of values of a block."
+    ),
+)
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("sources", metavar="FILE|s3://BUCKET/*.nc...", nargs=-1, required=True)
 @click.argument("target", metavar="s3://BUCKET/NAME")
-@click.option(
-    "--for",
-    "access",
-    type=click.Choice(["map", "series", "both"]),
-    default="both",
-    show_default=True,
-    help="What is read of it: all places at a moment, all moments at a place, or both.",
-)
-@click.option("--chunks", metavar="DIM=LENGTH,…", help="Lengths of chunks that are wanted anyhow; -1 is all of it.")
-@click.option("--compression", default="measured", show_default=True, help="One way, by name, instead of the best.")
-@click.option("--format", "kind", type=click.Choice(["zarr", "icechunk"]), default="zarr", show_default=True)
-@click.option("--replace", is_flag=True, help="Replace what an Icechunk repository has on its branch main.")
 @click.option("--dim", default="time", show_default=True, help="The dimension along which the files are joined.")
 @click.option("--combine", metavar="NAME", help="The coordinate by which they are joined, if not that of --dim.")
-@click.option("--group", help="The HDF5 group whose variables are wanted.")
-@click.option(
-    "--preprocess",
-    multiple=True,
-    metavar="drop=NAME,…|rename=OLD:NEW,…",
-    help="Variables that are left out, or get another name, in each file. May be given several times.",
-)
-@click.option(
-    "--check",
-    type=click.Choice(["sample", "all"]),
-    default="sample",
-    show_default=True,
-    help="What is compared with the files: of large arrays a sample, or all.",
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Copy on a cluster of so many workers, for this command.")
-@click.option(
-    "--block", type=click.IntRange(min=1), default=128, show_default=True, help="MiB of values of a block in memory."
-)
-def ingest(
-    sources: tuple[str, ...],
+@_options
+def ingest(sources: tuple[str, ...], target: str, **options: Any) -> None:
+    """Copy files into one dataset on S3, and compare it with them before it can be seen."""
+    from appliance.data import ingesting
+
+    _run(ingesting.ingest, sources, target, **options)
+
+
+@click.command()
+@click.argument("source", metavar="s3://BUCKET/OLD")
+@click.argument("target", metavar="s3://BUCKET/NAME")
+@_options
+def rechunk(source: str, target: str, **options: Any) -> None:
+    """Copy a dataset into other chunks, and compare it with the old one before it can be seen."""
+    from appliance.data import ingesting
+
+    _run(ingesting.rechunk, source, target, **options)
+
+
+def _run(
+    make: Callable[..., str],
+    source: Any,
     target: str,
+    *,
     chunks: str | None,
     kind: str,
     preprocess: tuple[str, ...],
     workers: int | None,
     block: int,
+    forecast: bool,
     **options: Any,
 ) -> None:
-    """Copy NetCDF files into one dataset on S3, and compare it with them before it can be seen."""
-    from appliance.data.ingesting import ingest as make
     from appliance.data.preprocess import Preprocess
 
     began = time.monotonic()
-    with errors(), _cluster(workers) as client:
+    with errors(), _cluster(None if forecast else workers) as client:
         changes = Preprocess.parsed(preprocess)
         made = make(
-            sources,
+            source,
             target,
             chunks=lengths(chunks),
             format=kind,
@@ -79,9 +111,12 @@ def ingest(
             rename=changes.rename,
             client=client,
             block_bytes=block * MIB,
+            forecast=forecast,
             tell=click.echo,
             **options,
         )
+    if forecast:
+        return
     opened = f'"{made}"' if kind == "zarr" else f'virtual_store("{made}")'
     click.echo(f"made {made} in {time.monotonic() - began:.1f} s; open it with")
     if kind == "icechunk":

@@ -19,6 +19,7 @@ from appliance.data.icechunk_target import IcechunkTarget
 from appliance.data.preprocess import Preprocess
 from appliance.data.progress_bar import Progressing, steps
 from appliance.data.staged import ZarrTarget
+from appliance.data.zarr_source import checksum, kind_of, open_source
 from appliance.placement.model.s3_address import S3Address
 
 if TYPE_CHECKING:
@@ -45,17 +46,19 @@ def ingest(
     drop: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     check: str = "sample",
+    forecast: bool = False,
     client: Client | None = None,
     block_bytes: int = BLOCK_BYTES,
     progress: Progressing | None = None,
     tell: Callable[[str], None] = print,
 ) -> str:
-    """Copy NetCDF files into one dataset on S3, compare it with them, and only then let it be seen.
+    """Copy NetCDF files, or Zarr, into one dataset on S3, compare it with them, and only then let it be seen.
 
     A call that was interrupted, or met a full quota, is made again in the same words: it goes on where it ended.
 
     Args:
-        sources: addresses on S3 and paths of this machine, with wildcards if wished.
+        sources: addresses on S3 and paths of this machine, with wildcards if wished: of NetCDF files, or of datasets
+            in Zarr, kerchunk's references or Icechunk.
         target: ``s3://bucket/name``.
         access: what the chunks are for: "map", "series" or "both".
         chunks: lengths of chunks by dimension that are wanted anyhow; -1 is the whole dimension.
@@ -69,6 +72,7 @@ def ingest(
         rename: new names of variables and dimensions by the old ones.
         check: "sample" compares all small arrays and of each large one the first chunk, the last and some at random;
             "all" compares everything, and so reads everything twice.
+        forecast: tell what it will take, and write nothing.
         client: of a Dask cluster, whose workers copy what is on S3; this process does it all if None.
         block_bytes: of values that are in memory at once, for each thread; several times that is needed.
         progress: called with a step, how much more of it is done, and of how much; a bar is shown if None.
@@ -103,7 +107,7 @@ def ingest(
         steps(STEPS) if progress is None else nullcontext(progress) as advance,
     ):
         warnings.simplefilter("ignore")  # of the libraries, about odd files: what matters is compared
-        files = Files(urls, group, preprocess, Path(folder), in_place=False)
+        files = Files(urls, group, preprocess, Path(folder), in_place=False, opener=open_source)
         sums = {url: _checksum(url) for url in urls}
         described, parts = files.described(dim, combine, lambda step, _url: advance(step, 1, len(urls)))
         asked = {
@@ -115,13 +119,17 @@ def ingest(
         if before is None:
             for name, note in described.notes.items():
                 tell(f"{name}: {note}")
-            job.begin(asked, access, chunks or {}, placement_access.object_bytes(), compression)
+            job.plan(access, chunks or {}, placement_access.object_bytes(), compression)
         else:
             _check_same(place.url, before, asked)
             tell(f"{place.url}: goes on with what was begun")
             job.resume()
         for line in job.forecast():
             tell(line)
+        if forecast:
+            return place.url
+        if before is None:
+            job.begin(asked)
         try:
             job.copy()
             job.compare(check == "all")
@@ -133,12 +141,39 @@ def ingest(
             place.discard()
             raise
         except BaseException as error:
-            error.add_note(
+            told = place.plain(error)
+            told.add_note(
                 f"{place.url}: nothing can be seen there yet. Ask for the same again to go on, or remove what is "
                 f"there: appliance data abandon {place.url}"
             )
-            raise
+            if told is error:
+                raise
+            raise told from error
     return place.url
+
+
+def rechunk(source: str | Path, target: str, *, tell: Callable[[str], None] = print, **options: Any) -> str:
+    """Copy a dataset into other chunks, compare it with what it was copied from, and only then let it be seen.
+
+    Args:
+        source: address or path of a dataset in Zarr, kerchunk's references or Icechunk.
+        target: ``s3://bucket/name``, another place.
+        tell: called with what the user should know; first of all what it will take of disk and memory.
+        options: as those of ``ingest``: ``access``, ``chunks``, ``compression``, ``format``, ``replace``, ``group``,
+            ``drop``, ``rename``, ``check``, ``forecast``, ``client``, ``block_bytes`` and ``progress``.
+
+    Returns:
+        the address of the new dataset.
+
+    Raises:
+        DataError, OSError: as ``ingest``.
+    """
+    url = found([source])[0]
+    if not kind_of(url):
+        raise DataError(f"{url}: is no dataset in Zarr, kerchunk's references or Icechunk: ingest files")
+    if url == target.rstrip("/"):
+        raise DataError(f"{url}: a dataset is not rechunked in its place, where its readers are: name another one")
+    return ingest(url, target, tell=tell, **options)
 
 
 def abandon(target: str) -> None:
@@ -165,7 +200,7 @@ def found(sources: Sequence[str | Path]) -> list[str]:
     made: dict[str, None] = {}
     for source in map(str, sources):
         if "://" in source:
-            made |= dict.fromkeys(expand([source]))
+            made |= dict.fromkeys(expand([source.rstrip("/")]))
             continue
         path = Path(source).expanduser().absolute()
         if path.exists() or not any(c in source for c in "*?["):
@@ -181,7 +216,9 @@ def found(sources: Sequence[str | Path]) -> list[str]:
 
 
 def _checksum(url: str) -> str:
-    """SHA-256 of a file of this machine. Of an object on S3, "": it has an ETag."""
+    """SHA-256 of a file of this machine, or of a dataset's objects. Of an object on S3, "": it has an ETag."""
+    if kind_of(url):
+        return checksum(url)
     if S3Address.find(url) is not None or not Path(url).is_file():
         return ""
     with Path(url).open("rb") as file:

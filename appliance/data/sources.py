@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import xarray as xr
 from obstore.exceptions import BaseError
@@ -41,6 +42,27 @@ OTHERS = {  # what else comes with the ending .nc, and the way out
 
 LOOK = "`ncdump -h` tells more; leave a variable out with --preprocess drop=NAME, or rewrite the file"
 REWRITE = "write it anew, with dimensions for all variables and with types that netCDF has"
+
+
+class Readable(Protocol):
+    """What is read: a file, or a dataset (``zarr_source``)."""
+
+    url: str
+    group: str | None
+    layout: Layout
+
+    @property
+    def copy(self) -> Any:
+        """What is at hand of it (``PartialCopy``)."""
+
+    def raw(self) -> AbstractContextManager[tuple[dict[str, xr.Variable], dict[str, Any]]]:
+        """Variables as they are stored and the attributes of the group."""
+
+    def opened(self, **options: Any) -> AbstractContextManager[xr.Dataset]:
+        """It, as xarray opens it."""
+
+    def named(self, what: str, way_out: str = ...) -> AbstractContextManager[None]:
+        """Say errors of the libraries with its address."""
 
 
 class Source:

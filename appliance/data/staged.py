@@ -170,6 +170,10 @@ class ZarrTarget:
     def checkpoint(self) -> None:
         """As ``merge``."""
 
+    def plain(self, error: BaseException) -> BaseException:
+        """The error as it is: it is S3's own."""
+        return error
+
     def readable(self) -> Any:
         """The dataset as it will be."""
         return self.store

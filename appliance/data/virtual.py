@@ -20,7 +20,7 @@ from appliance.data.compared import Check
 from appliance.data.file_set import Files, expand
 from appliance.data.preprocess import Preprocess
 from appliance.data.repositories import named
-from appliance.data.sources import Source
+from appliance.data.sources import Readable
 from appliance.data.stores import REFERENCES, exists, publish_icechunk, publish_references
 from appliance.placement.model.s3_address import S3Address
 
@@ -113,7 +113,7 @@ def _more(names: Sequence[str]) -> str:
     return f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
 
 
-def _opened(store: Any, format: str, source: Source, drop: Sequence[str]) -> tuple[xr.Dataset, bool]:
+def _opened(store: Any, format: str, source: Readable, drop: Sequence[str]) -> tuple[xr.Dataset, bool]:
     """What was written, as a researcher opens it, and whether with its times decoded: as the file can be opened too.
 
     Raises ``DataError`` for what xarray does not open.

@@ -1,0 +1,74 @@
+"""Files on S3 are copied by the workers of a cluster, files of the home by the process that asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+from distributed import Client
+from s3_endpoint import S3Endpoint
+
+from appliance.data import DataError, ingest, virtual_store
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def quiet(_text: str) -> None:
+    """What is said is of no interest here."""
+
+
+@pytest.fixture(scope="module")
+def files(endpoint: S3Endpoint) -> Path:
+    """A folder of two files of a year each; it is below the bucket."""
+    folder = endpoint.folder / "alice/years"
+    folder.mkdir()
+    for number in range(2):
+        with netCDF4.Dataset(folder / f"{number}.nc", "w") as file:
+            for dim, size in (("time", 12), ("x", 8)):
+                file.createDimension(dim, size)
+            time = file.createVariable("time", "f8", ("time",))
+            time.units = "days since 2000-01-01"
+            time[:] = 12 * number + np.arange(12)
+            values = np.random.default_rng(number).normal(280, 5, (12, 8))
+            file.createVariable("t", "f8", ("time", "x"), chunksizes=(1, 8))[:] = values
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["zarr", "icechunk"])
+@pytest.mark.parametrize("where", ["s3", "home"])
+def test_both_give_the_same(endpoint: S3Endpoint, files: Path, client: Client, kind: str, where: str) -> None:
+    target = f"s3://alice/on-workers-{kind}-{where}"
+    sources = "s3://alice/years/*.nc" if where == "s3" else str(files / "*.nc")
+    endpoint.log.clear()
+    options = {"chunks": {"time": 5, "x": 4}, "format": kind, "block_bytes": 1, "compression": "zstd"}
+    ingest(sources, target, client=client, tell=quiet, **options)
+    made = xr.open_zarr(target if kind == "zarr" else virtual_store(target))
+    with xr.open_mfdataset(sorted(files.iterdir()), engine="netcdf4") as truth:
+        xr.testing.assert_identical(made.load(), truth.load())
+    writers = {host for method, host, path, _ in endpoint.log if method == "PUT" and "/t/c/" in path}
+    if kind == "zarr":  # Icechunk keeps such small chunks in its manifests
+        assert writers == {"host1"} if where == "home" else writers - {"host1"}
+
+
+def test_what_a_worker_meets_is_told_as_here(
+    endpoint: S3Endpoint, files: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is another by the time that a worker reads it."""
+    before = endpoint.objects()
+    old = (files / "1.nc").read_bytes()
+    from appliance.data import copy_job
+
+    right = copy_job.on_cluster
+
+    def changed(*arguments: object) -> object:
+        (files / "1.nc").write_bytes(old + b" ")
+        return right(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(copy_job, "on_cluster", changed)
+    with pytest.raises(DataError, match=r"s3://alice/years/1.nc: was changed while it was read"):
+        ingest("s3://alice/years/*.nc", "s3://alice/changed", client=client, tell=quiet)
+    (files / "1.nc").write_bytes(old)
+    assert endpoint.objects() == before

@@ -1,0 +1,284 @@
+"""What is copied is as in the files, in chunks for its use, and nobody sees it before it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import zarr
+from click.testing import CliRunner
+from netcdf_files import PACKED, year
+from s3_endpoint import S3Endpoint
+
+from appliance.cli import main
+from appliance.data import DataError, compared, copy_check, copy_job, copying, ingest, staged, virtual_store
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+Store = Callable[..., str]
+FORMATS = pytest.mark.parametrize("kind", ["zarr", "icechunk"])
+MADE = "s3://alice/made"
+
+
+def opened(kind: str, target: str = MADE) -> xr.Dataset:
+    return xr.open_zarr(target if kind == "zarr" else virtual_store(target))
+
+
+def quiet(_text: str) -> None:
+    """What is said is of no interest here."""
+
+
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays of some kB are taken for large ones, in small blocks."""
+    monkeypatch.setattr(copy_check, "SMALL_BYTES", 0)
+    monkeypatch.setattr(copy_job, "THREADS", 2)
+
+
+@FORMATS
+@pytest.mark.parametrize("access", ["map", "series", "both"])
+@pytest.mark.parametrize("where", ["s3", "home"])
+def test_files_become_one_dataset(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str, access: str, where: str
+) -> None:
+    large(monkeypatch)
+    monkeypatch.setattr("appliance.data.chunk_advice.WANTED_BYTES", 1000)
+    # The second file's chunks are others, and it ends within one: NetCDF in place could not have it.
+    store("era/2 ü.nc", year(2, days=13), **{**PACKED, "chunksizes": (5, 3, 8)})
+    store("era/1.nc", year(1, days=10), **PACKED)
+    sources = "s3://alice/era/*.nc" if where == "s3" else endpoint.folder / "alice/era/*.nc"
+    ingest(sources, MADE, access=access, format=kind, block_bytes=2000, tell=quiet)
+    with xr.open_mfdataset(sorted((endpoint.folder / "alice/era").iterdir()), engine="netcdf4") as truth:
+        made = opened(kind)
+        xr.testing.assert_identical(made.load(), truth.load())
+    assert made.t.encoding["_FillValue"] == -1
+    time, *places = made.t.encoding["chunks"]
+    assert {"map": time < 23 and places == [6, 8], "series": time == 23, "both": 1 < time < 23 and places != [6, 8]}[
+        access
+    ]
+
+
+@FORMATS
+def test_numbers_are_the_same_bits(endpoint: S3Endpoint, kind: str) -> None:
+    """Unpacked and packed again, numbers of 32 bits would be rounded to 24."""
+    path = endpoint.folder / "alice/one.nc"
+    raw = np.arange(2**30, 2**30 + 600, dtype="i4").reshape(6, 10, 10)
+    attributes = {"scale_factor": np.float32(0.001), "add_offset": np.float32(7)}
+    xr.Dataset({"t": (("time", "y", "x"), raw, attributes)}).to_netcdf(path, engine="netcdf4")
+    ingest(path, MADE, format=kind, tell=quiet)
+    made = xr.open_zarr(MADE if kind == "zarr" else virtual_store(MADE), mask_and_scale=False)
+    assert (made.t.values == raw).all()
+
+
+def test_nobody_sees_a_dataset_before_it_was_compared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store("one.nc", year(1), **PACKED)
+    right = compared.Check.file
+    met: list[str] = []
+
+    def look(*arguments: Any) -> None:
+        with pytest.raises(FileNotFoundError) as raised:
+            xr.open_zarr(MADE)
+        met.append(str(raised.value))
+        right(*arguments)
+
+    monkeypatch.setattr(compared.Check, "file", look)
+    ingest("s3://alice/one.nc", MADE, tell=quiet)
+    assert met
+    assert "t" in opened("zarr")
+
+
+def test_the_root_is_written_last_and_names_all(endpoint: S3Endpoint, store: Store) -> None:
+    store("one.nc", year(1), **PACKED)
+    ingest("s3://alice/one.nc", MADE, tell=quiet)
+    written = [name for name in endpoint.asked("PUT") if name.startswith("alice/made/")]
+    assert written[-1] == "alice/made/zarr.json"
+    assert written.count("alice/made/zarr.json") == 1
+    endpoint.log.clear()
+    opened("zarr")
+    assert [name for name in endpoint.asked() if name.endswith("zarr.json")] == ["alice/made/zarr.json"]
+    assert not [name for name in endpoint.objects() if ".ingest" in name]
+
+
+def test_a_chunk_that_is_damaged_later_is_not_read_as_values(endpoint: S3Endpoint, store: Store) -> None:
+    store("one.nc", year(1), **PACKED)
+    ingest("s3://alice/one.nc", MADE, compression="none", tell=quiet)
+    chunk = endpoint.folder / "alice/made/t/c/0/0/0"
+    content = bytearray(chunk.read_bytes())
+    content[5] ^= 1
+    chunk.write_bytes(content)
+    with pytest.raises(ValueError, match="checksum"):
+        opened("zarr").t.load()
+
+
+@FORMATS
+@pytest.mark.parametrize("check", ["sample", "all"])
+def test_a_wrong_value_is_found_and_nothing_stays(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str, check: str
+) -> None:
+    large(monkeypatch)
+    store("one.nc", year(1), **PACKED)
+    right = copying.read
+
+    def wrong(*arguments: Any) -> np.ndarray:
+        values = right(*arguments)
+        if values.ndim == 3:
+            values[-1, -1, -1] += 1
+        return values
+
+    monkeypatch.setattr(copying, "read", wrong)
+    with pytest.raises(DataError, match=r"s3://alice/one.nc: variable 't': at \(11, 5, 7\) is .*, but .* in the file"):
+        ingest("s3://alice/one.nc", MADE, format=kind, check=check, tell=quiet)
+    assert endpoint.objects() == ["alice/one.nc"]
+
+
+@FORMATS
+@pytest.mark.parametrize("where", ["copy", "compare"])
+def test_an_interrupted_copy_goes_on(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str, where: str
+) -> None:
+    large(monkeypatch)
+    monkeypatch.setattr(copy_job, "BATCH", 2)
+    store("one.nc", year(1), **PACKED)
+    options: dict[str, Any] = {"chunks": {"time": 1}, "format": kind, "block_bytes": 1, "tell": quiet}
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if where == "copy":
+            patch.setattr(copying, "read", _after(7, copying.read, interrupted))
+        else:
+            patch.setattr(compared.Check, "file", interrupted)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            ingest("s3://alice/one.nc", MADE, **options)
+    assert "Ask for the same again to go on" in raised.value.__notes__[0]
+    with pytest.raises((FileNotFoundError, DataError)):
+        opened(kind)
+    read: list[Any] = []
+    monkeypatch.setattr(copying, "read", _counted(copying.read, read))
+    ingest("s3://alice/one.nc", MADE, **options)
+    assert len(read) == 0 if where == "compare" else 2 <= len(read) <= 8
+    with xr.open_dataset(endpoint.folder / "alice/one.nc", engine="netcdf4") as truth:
+        xr.testing.assert_identical(opened(kind).load(), truth.load())
+    assert [name for name in endpoint.objects() if "ingest" in name] == []
+
+
+def _after(count: int, right: Callable[..., Any], wrong: Callable[..., Any]) -> Callable[..., Any]:
+    """``right`` for some calls, and ``wrong`` from then on."""
+    calls: list[int] = []
+
+    def called(*arguments: Any) -> Any:
+        calls.append(1)
+        return right(*arguments) if len(calls) <= count else wrong(*arguments)
+
+    return called
+
+
+def _counted(right: Callable[..., Any], calls: list[Any]) -> Callable[..., Any]:
+    def called(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return right(*arguments)
+
+    return called
+
+
+@FORMATS
+def test_another_copy_does_not_go_on_with_what_was_begun_and_it_can_be_removed(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    store("one.nc", year(1), **PACKED)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compared.Check, "file", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ingest("s3://alice/one.nc", MADE, format=kind, tell=quiet)
+    begun = endpoint.objects()
+    with pytest.raises(DataError, match=r"another ingest was begun .*access was 'both', and is 'map'.* abandon s3:"):
+        ingest("s3://alice/one.nc", MADE, format=kind, access="map", tell=quiet)
+    store("one.nc", year(2), **PACKED)
+    with pytest.raises(DataError, match=r"another ingest was begun .*sources was"):
+        ingest("s3://alice/one.nc", MADE, format=kind, tell=quiet)
+    assert endpoint.objects() == begun
+    run = CliRunner().invoke(main, ["data", "abandon", MADE])
+    assert run.exit_code == 0, run.output
+    assert endpoint.objects() == ["alice/one.nc"]
+    run = CliRunner().invoke(main, ["data", "abandon", MADE])
+    assert run.exit_code == 1
+    assert "there is nothing unfinished" in run.output
+
+
+def test_a_dataset_is_replaced_by_icechunk_in_one_step(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store("1.nc", year(1), **PACKED)
+    store("2.nc", year(2, days=5), **PACKED)
+    ingest("s3://alice/1.nc", MADE, format="icechunk", tell=quiet)
+    with pytest.raises(DataError, match=r"an Icechunk repository already: .*--replace"):
+        ingest("s3://alice/2.nc", MADE, format="icechunk", tell=quiet)
+    right = compared.Check.file
+    old: list[xr.Dataset] = []
+
+    def look(*arguments: Any) -> None:
+        old.append(opened("icechunk"))
+        right(*arguments)
+
+    monkeypatch.setattr(compared.Check, "file", look)
+    ingest("s3://alice/2.nc", MADE, format="icechunk", replace=True, tell=quiet)
+    for name, made in (("1.nc", old[0]), ("2.nc", opened("icechunk"))):
+        with xr.open_dataset(endpoint.folder / "alice" / name, engine="netcdf4") as truth:
+            xr.testing.assert_identical(made.load(), truth.load())
+
+
+def test_a_zarr_dataset_is_not_replaced(endpoint: S3Endpoint, store: Store) -> None:
+    store("one.nc", year(1), **PACKED)
+    ingest("s3://alice/one.nc", MADE, tell=quiet)
+    before = endpoint.objects()
+    with pytest.raises(DataError, match=r"s3://alice/made: is there already.*--format icechunk"):
+        ingest("s3://alice/one.nc", MADE, tell=quiet)
+    with pytest.raises(DataError, match=r"replaced in one step by Icechunk alone"):
+        ingest("s3://alice/one.nc", MADE, replace=True, tell=quiet)
+    with pytest.raises(DataError, match=r"s3://alice: names a bucket only|names a bucket only"):
+        ingest("s3://alice/one.nc", "s3://alice", tell=quiet)
+    assert endpoint.objects() == before
+
+
+def test_of_two_that_make_the_same_one_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store("one.nc", year(1), **PACKED)
+    right = staged.ZarrTarget.publish
+
+    def late(target: Any) -> None:
+        zarr.create_group(MADE, zarr_format=3)
+        right(target)
+
+    monkeypatch.setattr(staged.ZarrTarget, "publish", late)
+    with pytest.raises(DataError, match=r"s3://alice/made/zarr.json: was made by another process meanwhile"):
+        ingest("s3://alice/one.nc", MADE, tell=quiet)
+    assert list(zarr.open_group(MADE, mode="r").members()) == []
+
+
+def test_the_command_says_what_it_did(endpoint: S3Endpoint, tmp_path: Path) -> None:
+    path = tmp_path / "Größe 1.nc"
+    times = pd.date_range("2000-01-01", periods=400)
+    values = np.random.default_rng(1).normal(280, 5, (400, 30, 40)).astype("f4")
+    xr.Dataset({"t": (("time", "y", "x"), values)}, {"time": times}).to_netcdf(path)
+    arguments = ["data", "ingest", str(path), MADE, "--for", "series", "--chunks", "x=10,y=-1", "--check", "all"]
+    run = CliRunner().invoke(main, arguments)
+    assert run.exit_code == 0, run.output
+    assert "t: chunks of time 400 x y 30 x x 10: 4 objects" in run.output
+    assert "a map reads 4 of them, a series at a place 1" in run.output
+    assert "t: compressed with" in run.output
+    assert "1.8 MiB of values in 1 blocks; each value is read 1 times" in run.output
+    assert "compared 480,400 values of 2 variables with 1 files" in run.output
+    assert f'xr.open_zarr("{MADE}")' in run.output
+    assert opened("zarr").t.encoding["chunks"] == (400, 30, 10)
+    for bad, message in (("x", "write DIM=LENGTH"), ("x=0", "are none"), ("lev=3", "no dimension 'lev'")):
+        run = CliRunner().invoke(main, ["data", "ingest", str(path), "s3://alice/other", "--chunks", bad])
+        assert run.exit_code == 1
+        assert message in run.output
+    assert not [name for name in endpoint.objects() if "other" in name]
