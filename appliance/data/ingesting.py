@@ -16,6 +16,7 @@ from appliance.data.chunk_advice import ACCESS, MIB
 from appliance.data.copy_job import CopyJob
 from appliance.data.file_set import Files, expand
 from appliance.data.icechunk_target import IcechunkTarget
+from appliance.data.partial_copy import NoSpaceError
 from appliance.data.preprocess import Preprocess
 from appliance.data.progress_bar import Progressing, steps
 from appliance.data.staged import ZarrTarget
@@ -137,10 +138,10 @@ def ingest(
                 if _checksum(url) != sums[url]:
                     raise DataError(f"{url}: was changed while it was read: try again when it is at rest")
             place.publish()
-        except DataError:
-            place.discard()
-            raise
         except BaseException as error:
+            if isinstance(error, DataError) and not isinstance(error, NoSpaceError):
+                place.discard()
+                raise
             told = place.plain(error)
             told.add_note(
                 f"{place.url}: nothing can be seen there yet. Ask for the same again to go on, or remove what is "

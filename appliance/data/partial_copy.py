@@ -24,6 +24,10 @@ PIECE_BYTES = 16 * 2**20  # of a request at most
 MEMORY_BYTES = 128 * 2**20  # asked for at once; many small ranges (the times of a classic file's records) go together
 
 
+class NoSpaceError(DataError):
+    """There is no room for what has to be at hand; the file itself may be as it should."""
+
+
 class PartialCopy:
     """The copy of one object.
 
@@ -107,7 +111,7 @@ class PartialCopy:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            raise DataError(
+            raise NoSpaceError(
                 f"{self.url}: no space for a copy of what is looked at in {self.path.parents[2]}: delete files "
                 "there, or set TMPDIR to a folder in your home"
             ) from error

@@ -104,6 +104,7 @@ class ZarrTarget:
         """
         files = fsspec.filesystem("s3")
         if exists(f"{self.url}/{ROOT}"):
+            self._finish()
             raise DataError(
                 f"{self.url}: is there already, and a reader of it would see old and new chunks side by side: name "
                 "another place, or use --format icechunk, with which a dataset is replaced in one step (--replace)"
@@ -183,10 +184,21 @@ class ZarrTarget:
         for key in sorted(set(self._documents) - {ROOT}):
             self._put(f"{self.url}/{key}", self._documents[key])
         self._put(f"{self.url}/{ROOT}", self._documents[ROOT], "create")
-        fsspec.filesystem("s3").rm_file(self._journal)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Remove the journal of a dataset that is there."""
+        files = fsspec.filesystem("s3")
+        if exists(self._journal):
+            documents = json.loads(files.cat_file(self._journal)).get("documents", {})
+            if documents.get(ROOT, "").encode() == files.cat_file(f"{self.url}/{ROOT}"):
+                files.rm_file(self._journal)
 
     def discard(self) -> None:
-        """Delete what was written, and nothing that others put there meanwhile."""
+        """Delete what was written. Where another process made a dataset of it meanwhile, that stays as it is."""
+        if exists(f"{self.url}/{ROOT}"):
+            fsspec.filesystem("s3").rm_file(self._journal)
+            return
         arrays = [key.removesuffix(ROOT) for key in self._documents if key != ROOT]
         chunks = tuple(f"{self.url}/{array}c" for array in arrays)
         documents = {f"{self.url}/{array}{ROOT}" for array in arrays}

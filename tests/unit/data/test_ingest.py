@@ -248,18 +248,42 @@ def test_a_zarr_dataset_is_not_replaced(endpoint: S3Endpoint, store: Store) -> N
     assert endpoint.objects() == before
 
 
-def test_of_two_that_make_the_same_one_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_that_make_the_same_one_is_told_and_the_others_stays(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store("one.nc", year(1), **PACKED)
     right = staged.ZarrTarget.publish
+    others: list[str] = []
 
     def late(target: Any) -> None:
         zarr.create_group(MADE, zarr_format=3)
+        others.extend(name for name in endpoint.objects() if "/c/" in name)
         right(target)
 
     monkeypatch.setattr(staged.ZarrTarget, "publish", late)
     with pytest.raises(DataError, match=r"s3://alice/made/zarr.json: was made by another process meanwhile"):
         ingest("s3://alice/one.nc", MADE, tell=quiet)
-    assert list(zarr.open_group(MADE, mode="r").members()) == []
+    assert set(others) <= set(endpoint.objects())
+    assert not [name for name in endpoint.objects() if "ingest" in name]
+
+
+def test_one_that_ended_right_after_it_was_published_leaves_no_journal(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store("one.nc", year(1), **PACKED)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staged.ZarrTarget, "_finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ingest("s3://alice/one.nc", MADE, tell=quiet)
+    assert "alice/.ingest-made.json" in endpoint.objects()
+    with pytest.raises(DataError, match="is there already"):
+        ingest("s3://alice/one.nc", MADE, tell=quiet)
+    assert "alice/.ingest-made.json" not in endpoint.objects()
+    assert "t" in opened("zarr")
 
 
 def test_the_command_says_what_it_did(endpoint: S3Endpoint, tmp_path: Path) -> None:

@@ -78,13 +78,14 @@ def test_what_it_takes_is_told_before_and_nothing_is_written(endpoint: S3Endpoin
     run = CliRunner().invoke(main, [*arguments, "--compression", "none"])
     assert run.exit_code == 0, run.output
     assert "t: chunks of time 365 x y 1 x x 1: 2,000 objects" in run.output
-    # 512 places of 2,000 are a block of less than 1 MiB, and each reads all of the old chunks.
-    assert "2.8 MiB of values in 4 blocks; each value is read 4 times; up to 2 MiB of memory" in run.output
+    # A block of 400 places of 2,000 is half a MiB, a doubled one too much; and each reads all of the old chunks.
+    assert "2.8 MiB of values in 5 blocks; each value is read 5 times; up to 2 MiB of memory" in run.output
     assert "about 2.8 MiB in up to 2,000 objects will be written" in run.output
     assert endpoint.objects() == before
 
 
-def test_a_detour_is_told_where_it_saves_reading(endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("endpoint")
+def test_a_detour_is_told_where_it_saves_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.data.chunk_advice.WANTED_BYTES", 16_000)
     xr.Dataset({"t": (("time", "y", "x"), np.zeros((400, 40, 50), "f4"))}).to_zarr(
         OLD, encoding={"t": {"chunks": (1, 40, 50)}}
