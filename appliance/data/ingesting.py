@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.compute.reading import placement_access
-from appliance.data import DataError, codec_choice, quiet
+from appliance.data import DataError, cf_checks, codec_choice, quiet
 from appliance.data.chunk_advice import ACCESS, MIB
 from appliance.data.copy_job import CopyJob
 from appliance.data.file_set import Files, expand
@@ -120,6 +120,8 @@ def ingest(
         if before is None:
             for name, note in described.notes.items():
                 tell(f"{name}: {note}")
+            for line in cf_checks.told(described):
+                tell(line)
             job.plan(access, chunks or {}, placement_access.object_bytes(), compression)
         else:
             _check_same(place.url, before, asked)
