@@ -153,7 +153,7 @@ class IcechunkTarget:
         except icechunk.IcechunkError as error:
             raise DataError(
                 f"{self.url}: its branch {BRANCH} was changed by another process meanwhile ({first_line(error)}): "
-                f"nothing was replaced; look at it, and begin anew after appliance data abandon {self.url}"
+                "nothing was replaced; look at it, and ask again"
             ) from error
         self._repository.delete_branch(UNCHECKED)
 

@@ -7,6 +7,7 @@ Plain Zarr of either version on S3 or of this machine, kerchunk's references, an
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import warnings
 from collections.abc import Iterable, Iterator
@@ -125,19 +126,19 @@ def _stored(array: Any) -> Stored:
 
 
 def kind_of(url: str) -> str:
-    """What is at an address or a path: "zarr", "icechunk", "kerchunk", or "" for something else."""
+    """What is at an address or a path: "zarr", "icechunk", "kerchunk", or "" for else. Raises ``PermissionError``."""
     if S3Address.find(url) is None:
         return "zarr" if any((Path(url) / root).is_file() for root in ROOTS) else ""
     if url.endswith(REFERENCES):
         return "kerchunk"
-    try:
-        if fsspec.filesystem("s3").isfile(url):
-            return ""
-    except PermissionError:  # who reads it is told so
+    if fsspec.filesystem("s3").isfile(url):
         return ""
-    if any(exists(f"{url.rstrip('/')}/{root}") for root in ROOTS):
-        return "zarr"
-    return "icechunk" if exists(f"{url.rstrip('/')}/{REPOSITORY}") else ""
+    try:
+        if any(exists(f"{url.rstrip('/')}/{root}") for root in ROOTS):
+            return "zarr"
+        return "icechunk" if exists(f"{url.rstrip('/')}/{REPOSITORY}") else ""
+    except PermissionError as error:
+        raise PermissionError(errno.EACCES, "S3 refuses: you have no right to read it", url) from error
 
 
 def state_of(url: str) -> str:

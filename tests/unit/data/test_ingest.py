@@ -16,7 +16,17 @@ from netcdf_files import PACKED, year
 from s3_endpoint import S3Endpoint
 
 from appliance.cli import main
-from appliance.data import DataError, compared, copy_check, copy_job, copying, ingest, staged, virtual_store
+from appliance.data import (
+    DataError,
+    compared,
+    copy_check,
+    copy_job,
+    copying,
+    ingest,
+    repositories,
+    staged,
+    virtual_store,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 Store = Callable[..., str]
@@ -233,6 +243,25 @@ def test_a_dataset_is_replaced_by_icechunk_in_one_step(
     for name, made in (("1.nc", old[0]), ("2.nc", opened("icechunk"))):
         with xr.open_dataset(endpoint.folder / "alice" / name, engine="netcdf4") as truth:
             xr.testing.assert_identical(made.load(), truth.load())
+
+
+def test_what_another_committed_meanwhile_is_not_replaced(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store("1.nc", year(1), **PACKED)
+    store("2.nc", year(2), **PACKED)
+    ingest("s3://alice/1.nc", MADE, format="icechunk", tell=quiet)
+    right = compared.Check.file
+
+    def commit(*arguments: Any) -> None:
+        session = repositories.opened(MADE).writable_session("main")
+        zarr.open_group(session.store, mode="a").attrs["from"] = "another"
+        session.commit("another's")
+        right(*arguments)
+
+    monkeypatch.setattr(compared.Check, "file", commit)
+    with pytest.raises(DataError, match=r"s3://alice/made: its branch main was changed by another process meanwhile"):
+        ingest("s3://alice/2.nc", MADE, format="icechunk", replace=True, tell=quiet)
+    assert opened("icechunk").attrs == {"from": "another"}
+    assert repositories.opened(MADE).list_branches() == {"main"}
 
 
 def test_a_zarr_dataset_is_not_replaced(endpoint: S3Endpoint, store: Store) -> None:
