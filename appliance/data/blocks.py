@@ -72,10 +72,20 @@ def region(index: Sequence[int], lengths: Sequence[int], shape: Sequence[int]) -
     return tuple(slice(at * length, min((at + 1) * length, size)) for at, length, size in axes)
 
 
-def smaller(part: Region, is_small: Callable[[Region], bool], last: bool = False) -> Region:
-    """A part of a part that is small: its longest axis is halved again and again, to the first or the last half."""
+def smaller(
+    part: Region, is_small: Callable[[Region], bool], last: bool = False, units: Sequence[int] | None = None
+) -> Region:
+    """A part of a part that is small: its longest axis is halved again and again, to the first or the last half.
+
+    ``units`` are in what each axis is measured, such as the lengths of the chunks that are read; 1 if None.
+    """
+    units = units or (1,) * len(part)
     while not is_small(part) and any(axis.stop - axis.start > 1 for axis in part):
-        longest = max(range(len(part)), key=lambda axis: part[axis].stop - part[axis].start)
+        lengths = [
+            (axis.stop - axis.start) / unit * (axis.stop - axis.start > 1)
+            for axis, unit in zip(part, units, strict=True)
+        ]
+        longest = lengths.index(max(lengths))
         axis = part[longest]
         middle = axis.start + (axis.stop - axis.start) // 2
         half = slice(middle, axis.stop) if last else slice(axis.start, middle)

@@ -44,10 +44,11 @@ class CopyCheck(Check):
                     return ranges_of(source, self.old_names.get(name, name), part.in_file(variable, region))
 
                 def is_small(region: Region, stored: Callable[[Region], list[tuple[int, int]]] = stored) -> bool:
-                    return sum(end - start for start, end in stored(region)) <= BATCH_BYTES
+                    ranges = stored(region)
+                    return len(ranges) <= 1 or sum(end - start for start, end in ranges) <= BATCH_BYTES
 
                 # A new chunk may lie across so many of the file's that they are too much to fetch.
-                region = wanted if self.everything else smaller(wanted, is_small, at_end)
+                region = wanted if self.everything else smaller(wanted, is_small, at_end, self.blocks[name].old)
                 yield name, region, stored(region)
 
     def _wanted(self, name: str, variable: xr.Variable, whole: Region) -> Iterator[tuple[Region, bool]]:

@@ -143,13 +143,15 @@ class CopyJob:
         piece = task.pieces[0]
         source = self.files.source(piece.url)
 
-        def is_small(part: Region) -> bool:
-            values = math.prod(axis.stop - axis.start for axis in part) * advice.itemsize
-            stored = sum(end - start for start, end in ranges_of(source, task.old_name, part))
-            return values <= SAMPLE_BYTES and stored <= 4 * SAMPLE_BYTES
+        def is_near(part: Region) -> bool:
+            old = ranges_of(source, task.old_name, part)
+            return len(old) <= 1 or sum(end - start for start, end in old) <= self.block_bytes
 
-        some = Piece(piece.url, piece.state, piece.target, smaller(piece.region, is_small))
-        return read(source, task, some)
+        def is_small(part: Region) -> bool:
+            return math.prod(axis.stop - axis.start for axis in part) * advice.itemsize <= SAMPLE_BYTES
+
+        near = smaller(piece.region, is_near, units=self.blocks[advice.name].old)
+        return read(source, task, Piece(piece.url, piece.state, piece.target, smaller(near, is_small)))
 
     def forecast(self) -> list[str]:
         """What the copying takes, as lines of text. Raises nothing, and reads nothing."""

@@ -11,7 +11,7 @@ import xarray as xr
 from distributed import Client
 from s3_endpoint import S3Endpoint
 
-from appliance.data import DataError, ingest, virtual_store
+from appliance.data import DataError, copy_job, ingest, virtual_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -59,16 +59,20 @@ def test_what_a_worker_meets_is_told_as_here(
     """A file that is another by the time that a worker reads it."""
     before = endpoint.objects()
     old = (files / "1.nc").read_bytes()
-    from appliance.data import copy_job
-
     right = copy_job.on_cluster
+    met: list[DataError] = []
 
     def changed(*arguments: object) -> object:
         (files / "1.nc").write_bytes(old + b" ")
-        return right(*arguments)  # type: ignore[arg-type]
+        try:
+            return right(*arguments)  # type: ignore[arg-type]
+        except DataError as error:
+            met.append(error)
+            raise
 
     monkeypatch.setattr(copy_job, "on_cluster", changed)
     with pytest.raises(DataError, match=r"s3://alice/years/1.nc: was changed while it was read"):
         ingest("s3://alice/years/*.nc", "s3://alice/changed", client=client, tell=quiet)
     (files / "1.nc").write_bytes(old)
+    assert met  # before the comparison, which would see it too
     assert endpoint.objects() == before

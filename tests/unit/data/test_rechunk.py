@@ -16,7 +16,17 @@ from netcdf_files import PACKED, year
 from s3_endpoint import S3Endpoint
 
 from appliance.cli import main
-from appliance.data import DataError, compared, copy_check, ingest, rechunk, virtual_store, virtualize
+from appliance.data import (
+    DataError,
+    codec_choice,
+    compared,
+    copy_check,
+    copy_job,
+    ingest,
+    rechunk,
+    virtual_store,
+    virtualize,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 Store = Callable[..., str]
@@ -96,6 +106,26 @@ def test_a_detour_is_told_where_it_saves_reading(monkeypatch: pytest.MonkeyPatch
     told.clear()
     rechunk(OLD, NEW, access="map", block_bytes=64_000, forecast=True, tell=told.append)
     assert not any("by way of another" in text for text in told)
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_compression_is_tried_on_enough_values_though_old_chunks_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_job, "SAMPLE_BYTES", 1000)
+    tried: list[int] = []
+    right = codec_choice.measured
+
+    def measured(sample: np.ndarray, *ways: Any) -> Any:
+        tried.append(sample.nbytes)
+        return right(sample, *ways)
+
+    monkeypatch.setattr(codec_choice, "measured", measured)
+    for chunks in ((400, 40), (1, 40), (400, 1)):
+        xr.Dataset({"t": (("time", "x"), np.ones((400, 40)))}).to_zarr(
+            OLD, mode="w", encoding={"t": {"chunks": chunks}}
+        )
+        rechunk(OLD, NEW, block_bytes=20_000, forecast=True, tell=quiet)
+    assert len(tried) == 3
+    assert all(500 <= nbytes <= 1000 for nbytes in tried)
 
 
 def test_a_dataset_that_changes_meanwhile_is_refused(endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
