@@ -148,7 +148,8 @@ class CopyJob:
             return len(old) <= 1 or sum(end - start for start, end in old) <= self.block_bytes
 
         def is_small(part: Region) -> bool:
-            return math.prod(axis.stop - axis.start for axis in part) * advice.itemsize <= SAMPLE_BYTES
+            values = math.prod(int(axis.stop - axis.start) for axis in part)
+            return values * advice.itemsize <= SAMPLE_BYTES
 
         near = smaller(piece.region, is_near, units=self.blocks[advice.name].old)
         return read(source, task, Piece(piece.url, piece.state, piece.target, smaller(near, is_small)))
