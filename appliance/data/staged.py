@@ -19,7 +19,7 @@ from zarr.storage import FsspecStore, MemoryStore, WrapperStore
 
 from appliance.data import DataError
 from appliance.data.repositories import named
-from appliance.data.stores import exists, quota_error
+from appliance.data.stores import delete, exists, quota_error
 
 ROOT = "zarr.json"
 JOURNAL = 1  # its version
@@ -203,9 +203,7 @@ class ZarrTarget:
         chunks = tuple(f"{self.url}/{array}c" for array in arrays)
         documents = {f"{self.url}/{array}{ROOT}" for array in arrays}
         files = fsspec.filesystem("s3")
-        own = [url for url in self._others() if url in documents or (url.startswith(chunks) and _is_chunk(url))]
-        if own:
-            files.rm(own)
+        delete([url for url in self._others() if url in documents or (url.startswith(chunks) and _is_chunk(url))])
         if exists(self._journal):
             files.rm_file(self._journal)
 

@@ -7,6 +7,7 @@ the facility's "s3", so reads are placed and counted.
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import secrets
 from collections.abc import Callable, Sequence
@@ -147,7 +148,17 @@ def remove_repository(target: str) -> None:
     address = S3Address.parse(target)
     folder = f"{address.bucket}/{address.key.strip('/')}/"
     names = (name for name in files.find(folder) if name.startswith(folder))
-    files.rm([name for name in names if name.removeprefix(folder).partition("/")[0] in OF_ICECHUNK])
+    delete([name for name in names if name.removeprefix(folder).partition("/")[0] in OF_ICECHUNK])
+
+
+def delete(names: Sequence[str]) -> None:
+    """Delete the objects of these names, and no others: ``rm`` takes a name with *, ? or [ in it for a pattern."""
+    files = fsspec.filesystem("s3")
+    patterns = [name for name in names if glob.has_magic(name)]
+    for name in patterns:
+        files.rm_file(name)
+    if plain := sorted({*names} - {*patterns}):
+        files.rm(plain)
 
 
 def first_line(error: Exception) -> str:
