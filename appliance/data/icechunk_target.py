@@ -7,6 +7,7 @@ the new one. Commits on the way keep what was written when a process ends early.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from appliance.data.snapshots import SnapshotStore
 from appliance.data.stores import BRANCH, EMPTY, UNCHECKED, exists, first_line, quota_error, remove_repository
 
 REQUEST = "appliance-ingest"  # in the metadata of the first commit
+IS_NEW = "appliance-ingest-made-the-repository"  # beside it
 PROBE_BYTES = 2**20
 
 
@@ -39,7 +41,9 @@ class IcechunkTarget:
         self._replace = replace
         self._repository: Any = None
         self._session: Any = None
-        self._base = EMPTY
+        self._base = EMPTY  # where ``main`` was when the copy began
+        self._is_new = False  # whether the repository was made for this copy
+        self._compared = ""
 
     def unfinished(self) -> dict[str, Any] | None:
         """As ``ZarrTarget.unfinished``."""
@@ -52,12 +56,16 @@ class IcechunkTarget:
         self._repository = opened(self.url)
         self._base = self._repository.lookup_branch(BRANCH)
         if UNCHECKED in self._repository.list_branches():
-            notes = (each.metadata for each in self._repository.ancestry(branch=UNCHECKED))
-            request = next((note[REQUEST] for note in notes if REQUEST in note), None)
-            if request is None:
+            commits = list(self._repository.ancestry(branch=UNCHECKED))
+            first = next((each for each in commits if REQUEST in each.metadata), None)
+            if first is None:
                 raise DataError(f"{self.url}: is being made by another command, or was given up half-way: name another")
+            # Else ``main`` is where the copy began, or was moved already by the process that ended.
+            if self._base not in {each.id for each in commits}:
+                self._base = first.parent_id
+            self._is_new = bool(first.metadata.get(IS_NEW))
             self._session = self._repository.writable_session(UNCHECKED)
-            return dict(json.loads(request))
+            return dict(json.loads(first.metadata[REQUEST]))
         if self._base != EMPTY and not self._replace:
             raise DataError(
                 f"{self.url}: there is an Icechunk repository already: name another place, or replace what is on its "
@@ -73,12 +81,13 @@ class IcechunkTarget:
         try:
             if self._repository is None:
                 self._repository = icechunk.Repository.create(storage(self.url))
-                is_own = True
-            self._repository.create_branch(UNCHECKED, self._repository.lookup_branch(BRANCH))
+                is_own = self._is_new = True
+            self._repository.create_branch(UNCHECKED, self._base)
             is_own = True
             self._session = self._repository.writable_session(UNCHECKED)
             create(self._session.store, False)
-            self._session.commit("arrays of a copied dataset", metadata={REQUEST: json.dumps(request)})
+            note = {REQUEST: json.dumps(request), IS_NEW: self._is_new}
+            self._session.commit("arrays of a copied dataset", metadata=note)
             self._session = self._repository.writable_session(UNCHECKED)
         except BaseException as error:
             if "clean prefix" in str(error):
@@ -141,27 +150,38 @@ class IcechunkTarget:
     def readable(self) -> Any:
         """The dataset as it will be."""
         self.checkpoint()
-        return SnapshotStore(self.url, self._repository.lookup_branch(UNCHECKED))
+        self._compared = self._repository.lookup_branch(UNCHECKED)
+        return SnapshotStore(self.url, self._compared)
 
     def publish(self) -> None:
-        """Let ``main`` be the new dataset. Raises ``DataError`` where another process changed it meanwhile."""
+        """Let ``main`` be what was compared. Raises ``DataError`` where another process changed it meanwhile."""
         import icechunk
 
-        snapshot = self._repository.lookup_branch(UNCHECKED)
         try:
-            self._repository.reset_branch(BRANCH, snapshot, from_snapshot_id=self._base)
+            self._repository.reset_branch(BRANCH, self._compared, from_snapshot_id=self._base)
         except icechunk.IcechunkError as error:
-            raise DataError(
-                f"{self.url}: its branch {BRANCH} was changed by another process meanwhile ({first_line(error)}): "
-                "nothing was replaced; look at it, and ask again"
-            ) from error
-        self._repository.delete_branch(UNCHECKED)
+            now = self._repository.lookup_branch(BRANCH)
+            if now == self._base:  # S3 refused, or did not answer: ``main`` can be moved another time
+                raise
+            if now != self._compared:  # else it was moved, and the answer was lost
+                raise DataError(
+                    f"{self.url}: its branch {BRANCH} was changed by another process meanwhile ({first_line(error)}): "
+                    "nothing was replaced; look at it, and ask again"
+                ) from error
+        with contextlib.suppress(icechunk.IcechunkError):  # the dataset is there: the next copy removes the branch
+            self._repository.delete_branch(UNCHECKED)
+
+    def _is_all_own(self) -> bool:
+        """Whether nobody else put anything into the repository."""
+        there = self._repository
+        is_bare = there.list_branches() <= {BRANCH, UNCHECKED} and not there.list_tags()
+        return self._is_new and is_bare and there.lookup_branch(BRANCH) == EMPTY
 
     def discard(self) -> None:
         """Delete what was written, and nothing that others put there meanwhile."""
         if self._repository is None:
             return
-        if self._base == EMPTY:
+        if self._is_all_own():
             remove_repository(self.url)
         elif UNCHECKED in self._repository.list_branches():
             # Its chunks are no part of any snapshot that can be reached: Icechunk's own collection removes them.

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import icechunk
 import pytest
+import xarray as xr
+import zarr
 from netcdf_files import PACKED, year
 from s3_endpoint import S3Endpoint
 
-from appliance.data import compared, ingest
+from appliance.data import DataError, compared, ingest, repositories, virtual_store
 from appliance.data.ingesting import abandon
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -44,3 +47,76 @@ def test_what_is_removed_is_not_what_a_name_would_stand_for_as_a_pattern(
     begun(monkeypatch, "s3://alice/run[1]", format=kind)
     abandon("s3://alice/run[1]")
     assert endpoint.objects() == before
+
+
+def committed(text: str) -> None:
+    """What somebody else makes of the branch ``main``."""
+    session = repositories.opened(MADE).writable_session("main")
+    zarr.open_group(session.store, mode="a").attrs["from"] = text
+    session.commit("another's")
+
+
+def test_what_others_commit_between_two_calls_is_not_replaced(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store("old.nc", year(2), **PACKED)
+    store("one.nc", year(1), **PACKED)
+    ingest("s3://alice/old.nc", MADE, format="icechunk", tell=quiet)
+    begun(monkeypatch, format="icechunk", replace=True)
+    committed("another")
+    with pytest.raises(DataError, match=r"s3://alice/made: its branch main was changed by another process meanwhile"):
+        ingest("s3://alice/one.nc", MADE, format="icechunk", replace=True, tell=quiet)
+    assert xr.open_zarr(virtual_store(MADE)).attrs == {"from": "another"}
+
+
+@pytest.mark.parametrize("when", ["compared", "abandoned"])
+def test_what_others_commit_to_a_new_repository_is_not_removed_with_it(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    store("one.nc", year(1), **PACKED)
+    if when == "abandoned":
+        begun(monkeypatch, format="icechunk")
+        committed("another")
+        abandon(MADE)
+    else:
+        monkeypatch.setattr(compared.Check, "file", lambda *_: committed("another"))
+        with pytest.raises(DataError, match="was changed by another process meanwhile"):
+            ingest("s3://alice/one.nc", MADE, format="icechunk", tell=quiet)
+    assert xr.open_zarr(virtual_store(MADE)).attrs == {"from": "another"}
+    assert repositories.opened(MADE).list_branches() == {"main"}
+
+
+def test_a_repository_that_was_there_is_not_removed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is on its branch ``main`` yet, and much may be on another."""
+    store("one.nc", year(1), **PACKED)
+    there = icechunk.Repository.create(repositories.storage(MADE))
+    begun(monkeypatch, format="icechunk")
+    abandon(MADE)
+    assert there.list_branches() == {"main"}
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_an_answer_that_is_lost_at_the_last_step_loses_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, is_moved: bool
+) -> None:
+    store("one.nc", year(1), **PACKED)
+    right = icechunk.Repository.reset_branch
+
+    def lost(*arguments: Any, **options: Any) -> None:
+        if is_moved:
+            right(*arguments, **options)
+        raise icechunk.IcechunkError("S3 did not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(icechunk.Repository, "reset_branch", lost)
+        if is_moved:
+            ingest("s3://alice/one.nc", MADE, format="icechunk", tell=quiet)
+        else:
+            with pytest.raises(OSError, match="did not answer"):
+                ingest("s3://alice/one.nc", MADE, format="icechunk", tell=quiet)
+    if not is_moved:
+        said: list[str] = []
+        ingest("s3://alice/one.nc", MADE, format="icechunk", tell=said.append)
+        assert said[0] == f"{MADE}: goes on with what was begun"
+    assert "t" in xr.open_zarr(virtual_store(MADE))
+    assert repositories.opened(MADE).list_branches() == {"main"}
