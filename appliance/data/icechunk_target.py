@@ -45,7 +45,7 @@ class IcechunkTarget:
         self._is_new = False  # whether the repository was made for this copy
         self._compared = ""
 
-    def unfinished(self) -> dict[str, Any] | None:
+    def unfinished(self, to_remove: bool = False) -> dict[str, Any] | None:
         """As ``ZarrTarget.unfinished``."""
         import icechunk
 
@@ -58,8 +58,13 @@ class IcechunkTarget:
         if UNCHECKED in self._repository.list_branches():
             commits = list(self._repository.ancestry(branch=UNCHECKED))
             first = next((each for each in commits if REQUEST in each.metadata), None)
+            if first is None and to_remove:
+                return {}
             if first is None:
-                raise DataError(f"{self.url}: is being made by another command, or was given up half-way: name another")
+                raise DataError(
+                    f"{self.url}: is being made by another command, or was given up half-way: name another place; "
+                    f"where nothing is at work there: appliance data abandon {self.url}"
+                )
             # Else ``main`` is where the copy began, or was moved already by the process that ended.
             if self._base not in {each.id for each in commits}:
                 self._base = first.parent_id

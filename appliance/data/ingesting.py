@@ -181,21 +181,12 @@ def rechunk(source: str | Path, target: str, *, tell: Callable[[str], None] = pr
 
 def abandon(target: str) -> None:
     """Delete what an ingest that did not come to its end left at an address. Raises ``DataError`` if there is none."""
-    if S3Address.parse(target) and _is_repository(target):
-        place: Any = IcechunkTarget(target, replace=True)
-    else:
-        place = ZarrTarget(target)
-    if place.unfinished() is None:
+    S3Address.parse(target)
+    is_repository = kind_of(target) == "icechunk"
+    place = IcechunkTarget(target, replace=True) if is_repository else ZarrTarget(target)
+    if place.unfinished(to_remove=True) is None:
         raise DataError(f"{target}: there is nothing unfinished")
     place.discard()
-
-
-def _is_repository(target: str) -> bool:
-    import icechunk
-
-    from appliance.data.repositories import storage
-
-    return bool(icechunk.Repository.exists(storage(target)))
 
 
 def found(sources: Sequence[str | Path]) -> list[str]:

@@ -9,8 +9,10 @@ object, which S3 gives to one of two that write it at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
+import secrets
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
@@ -23,6 +25,7 @@ from appliance.data.stores import delete, exists, quota_error
 
 ROOT = "zarr.json"
 JOURNAL = 1  # its version
+REMOVED = "removed"  # in the journal of a copy that is being removed
 
 
 class StagedStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not followed
@@ -94,25 +97,33 @@ class ZarrTarget:
         folder, _, name = self.url.rpartition("/")
         self._journal = f"{folder}/.ingest-{name}.json"
         self._documents: dict[str, bytes] = {}
+        self._held = b""  # the journal, as this process wrote or found it
 
-    def unfinished(self) -> dict[str, Any] | None:
+    def unfinished(self, to_remove: bool = False) -> dict[str, Any] | None:
         """What was asked for when something was begun here that did not come to its end; None where nothing was.
+
+        Args:
+            to_remove: whether it will be removed, and so may be what another process has not removed to the end.
 
         Raises:
             DataError: there is something else.
             OSError: S3 refuses, or cannot be reached.
         """
-        files = fsspec.filesystem("s3")
         if exists(f"{self.url}/{ROOT}"):
             self._finish()
             raise DataError(
                 f"{self.url}: is there already, and a reader of it would see old and new chunks side by side: name "
                 "another place, or use --format icechunk, with which a dataset is replaced in one step (--replace)"
             )
-        if exists(self._journal):
-            journal = json.loads(files.cat_file(self._journal))
+        if held := self._found():
+            journal = json.loads(held)
             if journal.get("version") != JOURNAL:
                 raise DataError(f"{self._journal}: is of another release: {self._way_out}")
+            if journal.get(REMOVED) and not to_remove:
+                raise DataError(
+                    f"{self.url}: is being removed; where that was given up: appliance data abandon {self.url}"
+                )
+            self._held = held
             self._documents = {key: text.encode() for key, text in journal["documents"].items()}
             return dict(journal["request"])
         if self._others():
@@ -132,10 +143,17 @@ class ZarrTarget:
         create(MemoryStore(held), True)
         self._documents = {key: value.to_bytes() for key, value in held.items()}
         documents = {key: text.decode() for key, text in self._documents.items()}
-        journal = json.dumps({"version": JOURNAL, "request": request, "documents": documents})
-        self._put(self._journal, journal.encode(), "create")
+        # The number tells this copy from another of the same that is begun when this one was removed.
+        journal = {"version": JOURNAL, "number": secrets.token_hex(8), "request": request, "documents": documents}
+        self._held = json.dumps(journal).encode()
+        self._put(self._journal, self._held, "create")
 
-    def _put(self, url: str, content: bytes, mode: str = "overwrite") -> None:
+    def _found(self) -> bytes:
+        """The journal that is there; empty if none is."""
+        return bytes(fsspec.filesystem("s3").cat_file(self._journal)) if exists(self._journal) else b""
+
+    def _put(self, url: str, content: bytes, mode: str = "overwrite") -> bool:
+        """Write an object; returns whether it was not there as it is already."""
         files = fsspec.filesystem("s3")
         try:
             files.pipe_file(url, content, mode=mode)
@@ -149,6 +167,8 @@ class ZarrTarget:
                 raise
             if files.cat_file(url) != content:
                 raise DataError(f"{url}: was made by another process meanwhile: {self._way_out}") from error
+            return False
+        return True
 
     @property
     def store(self) -> StagedStore:
@@ -169,7 +189,12 @@ class ZarrTarget:
         """Nothing need be done: chunks are there when S3 has acknowledged them."""
 
     def checkpoint(self) -> None:
-        """As ``merge``."""
+        """Raise ``DataError`` where another process removed what was begun: it may have deleted chunks of this one."""
+        if self._found() != self._held:
+            raise DataError(
+                f"{self.url}: another process removed this copy, or published the same one, meanwhile: look at what is "
+                "there, and ask again"
+            )
 
     def plain(self, error: BaseException) -> BaseException:
         """The error as it is: it is S3's own."""
@@ -180,31 +205,48 @@ class ZarrTarget:
         return self.store
 
     def publish(self) -> None:
-        """Let the dataset be seen. Raises ``DataError`` where another process was first."""
+        """Let the dataset be seen. Raises ``DataError`` where another process was first, or removes this one.
+
+        Who removes notes that in the journal, and then looks whether there is a dataset; this one looks the other way
+        round. So of two at once at least one sees the other, and chunks are not deleted of what can be seen.
+        """
+        self.checkpoint()
         for key in sorted(set(self._documents) - {ROOT}):
             self._put(f"{self.url}/{key}", self._documents[key])
-        self._put(f"{self.url}/{ROOT}", self._documents[ROOT], "create")
-        self._finish()
+        root = f"{self.url}/{ROOT}"
+        if self._put(root, self._documents[ROOT], "create"):
+            try:
+                self.checkpoint()
+            except DataError:
+                fsspec.filesystem("s3").rm_file(root)
+                raise
+        with contextlib.suppress(OSError):  # the dataset is there: the next copy to its place removes the journal
+            self._finish()
 
     def _finish(self) -> None:
         """Remove the journal of a dataset that is there."""
         files = fsspec.filesystem("s3")
-        if exists(self._journal):
-            documents = json.loads(files.cat_file(self._journal)).get("documents", {})
+        if held := self._found():
+            documents = json.loads(held).get("documents", {})
             if documents.get(ROOT, "").encode() == files.cat_file(f"{self.url}/{ROOT}"):
                 files.rm_file(self._journal)
 
     def discard(self) -> None:
-        """Delete what was written. Where another process made a dataset of it meanwhile, that stays as it is."""
-        if exists(f"{self.url}/{ROOT}"):
-            fsspec.filesystem("s3").rm_file(self._journal)
+        """Delete what was written. What another process made of it meanwhile, or began, stays as it is."""
+        files, found = fsspec.filesystem("s3"), self._found()
+        if found and found != self._held:
             return
-        arrays = [key.removesuffix(ROOT) for key in self._documents if key != ROOT]
-        chunks = tuple(f"{self.url}/{array}c" for array in arrays)
-        documents = {f"{self.url}/{array}{ROOT}" for array in arrays}
-        files = fsspec.filesystem("s3")
-        delete([url for url in self._others() if url in documents or (url.startswith(chunks) and _is_chunk(url))])
-        if exists(self._journal):
+        if not exists(f"{self.url}/{ROOT}"):
+            if found:
+                self._put(self._journal, json.dumps(json.loads(found) | {REMOVED: True}).encode())
+                if exists(f"{self.url}/{ROOT}"):  # published at the same time
+                    self._put(self._journal, found)
+                    return
+            arrays = [key.removesuffix(ROOT) for key in self._documents if key != ROOT]
+            chunks = tuple(f"{self.url}/{array}c" for array in arrays)
+            documents = {f"{self.url}/{array}{ROOT}" for array in arrays}
+            delete([url for url in self._others() if url in documents or (url.startswith(chunks) and _is_chunk(url))])
+        if found:
             files.rm_file(self._journal)
 
 

@@ -12,7 +12,7 @@ import zarr
 from netcdf_files import PACKED, year
 from s3_endpoint import S3Endpoint
 
-from appliance.data import DataError, compared, ingest, repositories, virtual_store
+from appliance.data import DataError, compared, ingest, repositories, staged, virtual_store
 from appliance.data.ingesting import abandon
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -56,9 +56,7 @@ def committed(text: str) -> None:
     session.commit("another's")
 
 
-def test_what_others_commit_between_two_calls_is_not_replaced(
-    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_others_commit_between_two_calls_is_not_replaced(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store("old.nc", year(2), **PACKED)
     store("one.nc", year(1), **PACKED)
     ingest("s3://alice/old.nc", MADE, format="icechunk", tell=quiet)
@@ -71,7 +69,7 @@ def test_what_others_commit_between_two_calls_is_not_replaced(
 
 @pytest.mark.parametrize("when", ["compared", "abandoned"])
 def test_what_others_commit_to_a_new_repository_is_not_removed_with_it(
-    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, when: str
+    store: Store, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     store("one.nc", year(1), **PACKED)
     if when == "abandoned":
@@ -120,3 +118,76 @@ def test_an_answer_that_is_lost_at_the_last_step_loses_nothing(
         assert said[0] == f"{MADE}: goes on with what was begun"
     assert "t" in xr.open_zarr(virtual_store(MADE))
     assert repositories.opened(MADE).list_branches() == {"main"}
+
+
+def test_a_copy_that_is_removed_by_another_process_meanwhile_is_not_published(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its chunks are gone, and a sample need not notice."""
+    store("one.nc", year(1), **PACKED)
+    monkeypatch.setattr(compared.Check, "file", lambda *_: abandon(MADE))
+    with pytest.raises(DataError, match=r"s3://alice/made: another process removed this copy"):
+        ingest("s3://alice/one.nc", MADE, tell=quiet)
+    assert endpoint.objects() == ["alice/one.nc"]
+
+
+def test_a_copy_that_ends_badly_leaves_what_another_process_began_in_its_place(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store("one.nc", year(1), **PACKED)
+    others: list[str] = []
+
+    def replaced(*_: Any) -> None:
+        abandon(MADE)
+        begun(monkeypatch)
+        others.extend(endpoint.objects())
+        raise DataError("a difference")
+
+    monkeypatch.setattr(compared.Check, "file", replaced)
+    with pytest.raises(DataError, match="a difference"):
+        ingest("s3://alice/one.nc", MADE, tell=quiet)
+    assert endpoint.objects() == others
+
+
+def test_one_that_is_published_while_it_is_removed_is_whole_or_not_there(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removed in the moment before the dataset is there, when the last look at the journal is over."""
+    store("one.nc", year(1), **PACKED)
+    right = staged.ZarrTarget._put
+
+    def late(target: staged.ZarrTarget, url: str, *arguments: Any) -> bool:
+        if url == f"{MADE}/zarr.json":
+            abandon(MADE)
+        return right(target, url, *arguments)
+
+    monkeypatch.setattr(staged.ZarrTarget, "_put", late)
+    with pytest.raises(DataError, match=r"s3://alice/made: another process removed this copy"):
+        ingest("s3://alice/one.nc", MADE, tell=quiet)
+    assert not [name for name in endpoint.objects() if name.endswith("made/zarr.json")]
+
+
+def test_a_removal_that_was_interrupted_is_ended_by_the_next(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store("one.nc", year(1), **PACKED)
+    begun(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(staged, "delete", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            abandon(MADE)
+    with pytest.raises(DataError, match=r"s3://alice/made: is being removed; .* appliance data abandon"):
+        ingest("s3://alice/one.nc", MADE, tell=quiet)
+    abandon(MADE)
+    assert endpoint.objects() == ["alice/one.nc"]
+
+
+def test_a_repository_that_was_given_up_before_its_first_commit_can_be_removed(store: Store) -> None:
+    store("one.nc", year(1), **PACKED)
+    there = icechunk.Repository.create(repositories.storage(MADE))
+    there.create_branch("unchecked", there.lookup_branch("main"))
+    with pytest.raises(DataError, match=r"was given up half-way: .* appliance data abandon"):
+        ingest("s3://alice/one.nc", MADE, format="icechunk", tell=quiet)
+    abandon(MADE)
+    ingest("s3://alice/one.nc", MADE, format="icechunk", tell=quiet)
+    assert "t" in xr.open_zarr(virtual_store(MADE))
