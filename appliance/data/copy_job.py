@@ -279,8 +279,10 @@ class CopyJob:
             source = self.files.source(url)
             try:
                 check.file(source, part, number == 0, lambda: None)
-            except DataError:
+            except DataError as error:
                 source.copy.check_unchanged()  # then that is why
+                if isinstance(error.__cause__, OSError):  # S3 refuses, or does not answer: no value differs
+                    raise error.__cause__ from None
                 raise
             self.advance("compare", 1, len(self.parts))
         for name, note in check.notes.items():
@@ -295,6 +297,8 @@ class CopyJob:
         try:
             return xr.open_zarr(store, **options), True
         except Exception as error:
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                raise  # S3 refuses, or does not answer
             if _opens(source, self.preprocess, decode_times=True):
                 raise DataError(f"{source.url}: its copy cannot be opened: {error}; nothing was published") from error
             return xr.open_zarr(store, **options, decode_times=False), False

@@ -108,9 +108,11 @@ class ZarrSource:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield
-        except (DataError, PermissionError):
+        except DataError:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and not isinstance(error, (FileNotFoundError, FileExistsError)):
+                raise  # S3 refuses, or does not answer: it may another time, and the dataset is as it should be
             raise DataError(f"{self.url}: {what}: {error}; way out: {way_out}") from error
 
 

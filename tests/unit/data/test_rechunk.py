@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import zarr
 from click.testing import CliRunner
 from netcdf_files import PACKED, year
 from s3_endpoint import S3Endpoint
+from zarr.storage import FsspecStore
 
 from appliance.cli import main
 from appliance.data import (
@@ -168,3 +170,33 @@ def test_a_damaged_chunk_of_the_old_dataset_is_told(endpoint: S3Endpoint, store:
     with pytest.raises(DataError, match=r"s3://alice/old: variable 't': xarray cannot read it.*checksum"):
         rechunk(OLD, NEW, tell=quiet)
     assert not [name for name in endpoint.objects() if "new" in name]
+
+
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize("place", ["old", "new"])
+def test_where_s3_does_not_answer_what_was_copied_stays(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """While the old dataset is read, or the new one to be compared with it."""
+    xr.Dataset({"t": (("time", "x"), np.arange(1000.0).reshape(100, 10))}).to_zarr(
+        OLD, encoding={"t": {"chunks": (10, 10)}}
+    )
+    right = FsspecStore.get
+    failed: list[str] = []
+
+    async def get(store: Any, key: str, *arguments: Any, **options: Any) -> Any:
+        if store.path.endswith(place) and key == last:
+            failed.append(key)
+            raise OSError(errno.EIO, "S3 does not answer")
+        return await right(store, key, *arguments, **options)
+
+    wishes: dict[str, Any] = {"chunks": {"time": 50}, "block_bytes": 1, "check": "all"}
+    last = "t/c/9/0" if place == "old" else "t/c/1/0"
+    with monkeypatch.context() as patch:
+        patch.setattr(FsspecStore, "get", get)
+        with pytest.raises(OSError, match="S3 does not answer") as raised:
+            rechunk(OLD, NEW, tell=quiet, **wishes)
+    assert failed
+    assert "Ask for the same again to go on" in raised.value.__notes__[0]
+    told: list[str] = []
+    rechunk(OLD, NEW, tell=told.append, **wishes)
+    assert told[0] == f"{NEW}: goes on with what was begun"
+    xr.testing.assert_identical(xr.open_zarr(NEW).load(), xr.open_zarr(OLD).load())
