@@ -218,7 +218,7 @@ class CopyJob:
                     far = [task for task in batch if not task.is_local]
                     for name in sorted({task.name for task in far}):
                         mine = [task for task in far if task.name == name]
-                        self.target.merge(on_cluster(self.client, mine, self.target.handle(name), done))
+                        on_cluster(self.client, mine, self.target.handle(name), done, self.target.merge)
                         self.target.checkpoint()
                 finally:
                     self.target.checkpoint()

@@ -6,6 +6,7 @@ copied as they are stored in the file, packed numbers as the same packed numbers
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import tempfile
 import threading
@@ -155,6 +156,8 @@ class Here:
 
 _held: dict[tuple[str, str | None, Any], tuple[Readable, tempfile.TemporaryDirectory[str]]] = {}
 _lock = threading.Lock()
+_running: set[object] = set()  # tasks that are at work in this process
+_ended = threading.Condition()
 
 
 def on_worker(task: Task, handle: Any) -> Any:
@@ -166,8 +169,23 @@ def on_worker(task: Task, handle: Any) -> Any:
         with _lock:
             yield _source(url, task.group, states[url])
 
-    copy(task, getattr(handle, "store", handle), source_of)
+    with _at_work():
+        copy(task, getattr(handle, "store", handle), source_of)
     return handle if hasattr(handle, "store") else None
+
+
+@contextlib.contextmanager
+def _at_work() -> Iterator[None]:
+    """Let others see that a task is at work, until it has ended."""
+    token = object()
+    with _ended:
+        _running.add(token)
+    try:
+        yield
+    finally:
+        with _ended:
+            _running.remove(token)
+            _ended.notify_all()
 
 
 def _source(url: str, group: str | None, state: Any) -> Readable:
@@ -187,16 +205,29 @@ def _source(url: str, group: str | None, state: Any) -> Readable:
     return _held[key][0]
 
 
-def release() -> None:
-    """Let go of the files that this process holds."""
+async def release() -> None:
+    """Let go of the files that this process holds, when the tasks have ended that are at work: a cancelled one too.
+
+    Else it could write a chunk into what is made in the same place afterwards. Not in the event loop, which it would
+    stop: a worker that does not answer is taken for lost.
+    """
+    await asyncio.to_thread(_release)
+
+
+def _release() -> None:
+    with _ended:
+        now = set(_running)
+        _ended.wait_for(lambda: not now & _running)
     with _lock:
         while _held:
             _held.popitem()[1][1].cleanup()
 
 
-def on_cluster(client: Client, tasks: Sequence[Task], handle: Any, done: Callable[[Task], None]) -> list[Any]:
-    """Do tasks on a cluster's workers; returns what they hand back. The first error ends it."""
-    from distributed import as_completed
+def on_cluster(
+    client: Client, tasks: Sequence[Task], handle: Any, done: Callable[[Task], None], merge: Callable[[list[Any]], None]
+) -> None:
+    """Do tasks on a cluster's workers. The first error ends it; ``merge`` is called with what they handed back."""
+    from distributed import KilledWorker, as_completed
 
     futures = client.map(on_worker, tasks, handle=handle, pure=False, retries=RETRIES, key="ingest")
     of = dict(zip((future.key for future in futures), tasks, strict=True))
@@ -205,6 +236,11 @@ def on_cluster(client: Client, tasks: Sequence[Task], handle: Any, done: Callabl
         for future, result in as_completed(futures, with_results=True):
             made.append(result)
             done(of[future.key])
+    except KilledWorker as error:
+        raise OSError(
+            f"{tasks[0].name}: the workers of a block ended again and again, as they do when memory is short: name "
+            f"smaller blocks with --block ({error})"
+        ) from error
     finally:
         client.cancel(futures)
-    return [each for each in made if each is not None]
+        merge([each for each in made if each is not None])

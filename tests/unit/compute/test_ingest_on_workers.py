@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -11,7 +14,7 @@ import xarray as xr
 from distributed import Client
 from s3_endpoint import S3Endpoint
 
-from appliance.data import DataError, copy_job, ingest, virtual_store
+from appliance.data import DataError, copy_job, copying, ingest, virtual_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -76,3 +79,56 @@ def test_what_a_worker_meets_is_told_as_here(
     (files / "1.nc").write_bytes(old)
     assert met  # before the comparison, which would see it too
     assert endpoint.objects() == before
+
+
+def test_what_workers_have_done_stays_where_the_copy_is_interrupted(
+    files: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Icechunk keeps nothing that is not merged."""
+    target = "s3://alice/interrupted"
+    wishes = {"chunks": {"time": 5, "x": 4}, "format": "icechunk", "block_bytes": 1, "compression": "zstd"}
+    copied: list[int] = []
+
+    def interrupted(step: str, done: int, _total: int | None) -> None:
+        copied.extend([done] if step == "copy" and done else [])
+        if len(copied) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(f"s3://alice/{files.name}/*.nc", target, client=client, tell=quiet, progress=interrupted, **wishes)
+    right = copy_job.on_cluster
+    sent: list[int] = []
+
+    def counted(on: Client, tasks: list[object], *arguments: object) -> None:
+        sent.append(len(tasks))
+        right(on, tasks, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(copy_job, "on_cluster", counted)
+    ingest(f"s3://alice/{files.name}/*.nc", target, client=client, tell=quiet, **wishes)
+    assert sent == [10 - 3]
+
+
+def test_a_worker_lets_go_of_files_when_its_tasks_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    begun, is_awaited = threading.Event(), threading.Event()
+
+    class Ended(threading.Condition):
+        def wait_for(self, *arguments: Any, **options: Any) -> Any:
+            is_awaited.set()
+            return super().wait_for(*arguments, **options)
+
+    def copy(*_: object) -> None:
+        begun.set()
+        is_awaited.wait()
+        order.append("copied")
+
+    monkeypatch.setattr(copying, "_ended", Ended())
+    monkeypatch.setattr(copying, "copy", copy)
+    task = threading.Thread(target=copying.on_worker, args=(copying.Task("t", "t", None, (), ()), None))
+    task.start()
+    begun.wait()
+    asyncio.run(copying.release())
+    order.append("released")
+    is_awaited.set()
+    task.join()
+    assert order == ["copied", "released"]
