@@ -30,9 +30,13 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*arguments)
         self._name, self._connections = name, set[socket.socket]()
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        # Here, and not in the thread, which may begin after `end_connections`: nobody would end it then.
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         threading.current_thread().name = self._name
-        self._connections.add(request)
         try:
             super().process_request_thread(request, client_address)
         finally:
