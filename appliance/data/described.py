@@ -7,7 +7,7 @@ files; its own reading of attributes, fill values and scalars is not used (see t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ SMALL_BYTES = 2**20  # up to which arrays along one dimension are copied
 STRANGE_BYTES = 16 * 2**20  # up to which arrays are copied that Zarr cannot read where they lie
 COPIED_BYTES = 64 * 2**20  # up to which text and coordinates are copied
 READ_BYTES = 2**30  # up to which arrays are read whole that stay where they lie
+TOLD = 12  # names of a list that is told
 TEXT = "OSUT"  # NumPy's kinds of characters and strings
 NUMBERS = "iufbc"  # its kinds of numbers; NetCDF has no truth values and no complex ones, Zarr has
 
@@ -62,6 +63,14 @@ class Described:
     def sizes(self) -> dict[str, int]:
         """The length of each dimension."""
         return {str(dim): size for variable in self.variables.values() for dim, size in variable.sizes.items()}
+
+    def told(self) -> Iterator[str]:
+        """What the user should know of it, as lines of text."""
+        yield from (f"{name}: {note}" for name, note in self.notes.items())
+        names = sorted(f"{name}:{key}".removeprefix(":") for name, keys in self.dropped.items() for key in keys)
+        if names:
+            more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+            yield f"attributes that differ between the files are left out: {', '.join(names[:TOLD])}{more}"
 
 
 def is_virtual(variable: xr.Variable) -> bool:

@@ -118,9 +118,7 @@ def ingest(
         }
         job = CopyJob(described, parts, files, preprocess, group, place, client, block_bytes, advance, tell)
         if before is None:
-            for name, note in described.notes.items():
-                tell(f"{name}: {note}")
-            for line in cf_checks.told(described):
+            for line in (*described.told(), *cf_checks.told(described)):
                 tell(line)
             job.plan(access, chunks or {}, placement_access.object_bytes(), compression)
         else:

@@ -26,7 +26,6 @@ from appliance.placement.model.s3_address import S3Address
 
 FORMATS = ("kerchunk", "icechunk")
 CHECKS = ("sample", "all")
-TOLD = 12  # names of a list that is told
 
 
 def virtualize(
@@ -84,13 +83,8 @@ def virtualize(
         warnings.simplefilter("ignore")  # of the libraries, about odd files: what matters is compared
         files = Files(urls, group, preprocess, Path(folder))
         described, parts = files.described(dim, combine, progress)
-        for name, note in described.notes.items():
-            tell(f"{name}: {note}")
-        left_out = sorted(f"{name}:{key}".removeprefix(":") for name, keys in described.dropped.items() for key in keys)
-        if left_out:
-            tell(
-                f"attributes that differ between the files are left out: {', '.join(left_out[:TOLD])}{_more(left_out)}"
-            )
+        for line in described.told():
+            tell(line)
 
         def compare(store: Any) -> None:
             made, times = _opened(store, format, files.source(parts[0][0]), drop)
@@ -107,10 +101,6 @@ def virtualize(
         if format == "icechunk":
             return publish_icechunk(described, target, sorted(buckets_of(urls)), compare)
         return publish_references(described, target, compare)
-
-
-def _more(names: Sequence[str]) -> str:
-    return f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
 
 
 def _opened(store: Any, format: str, source: Readable, drop: Sequence[str]) -> tuple[xr.Dataset, bool]:

@@ -83,6 +83,15 @@ def test_numbers_are_the_same_bits(endpoint: S3Endpoint, kind: str) -> None:
     assert (made.t.values == raw).all()
 
 
+@pytest.mark.usefixtures("endpoint")
+def test_attributes_that_differ_between_files_are_named(store: Store) -> None:
+    for number in (1, 2):
+        store(f"{number}.nc", year(number).assign_attrs(history=f"made {number}"), **PACKED)
+    told: list[str] = []
+    ingest("s3://alice/*.nc", MADE, tell=told.append)
+    assert "attributes that differ between the files are left out: history" in told
+
+
 def test_nobody_sees_a_dataset_before_it_was_compared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store("one.nc", year(1), **PACKED)
     right = compared.Check.file
