@@ -14,6 +14,7 @@ from appliance.compute.reading import placement_access
 from appliance.data import DataError, cf_checks, codec_choice, quiet
 from appliance.data.chunk_advice import ACCESS, MIB
 from appliance.data.copy_job import CopyJob
+from appliance.data.described import TOLD
 from appliance.data.file_set import Files, expand
 from appliance.data.icechunk_target import IcechunkTarget
 from appliance.data.partial_copy import NoSpaceError
@@ -99,6 +100,12 @@ def ingest(
     quiet.codecs()
     urls = found([sources] if isinstance(sources, str | Path) else sources)
     place = IcechunkTarget(target, replace) if format == "icechunk" else ZarrTarget(target)
+    for url in urls:
+        if f"{place.url}/".startswith(f"{url}/"):
+            raise DataError(
+                f"{url}: a dataset is not copied into its own place, where its readers are: name another one than "
+                f"{place.url}"
+            )
     before = place.unfinished()
     preprocess = Preprocess(tuple(drop), dict(rename or {}))
     wishes = {"access": access, "chunks": dict(chunks or {}), "compression": compression, "format": format}
@@ -140,7 +147,13 @@ def ingest(
             place.publish()
         except BaseException as error:
             if isinstance(error, DataError) and not isinstance(error, NoSpaceError):
-                place.discard()
+                try:
+                    place.discard()
+                except Exception as of_removal:  # what was wrong first is what the user has to know first
+                    error.add_note(
+                        f"{place.url}: what was written could not be deleted ({of_removal}): appliance data abandon "
+                        f"{place.url}"
+                    )
                 raise
             told = place.plain(error)
             told.add_note(
@@ -172,8 +185,6 @@ def rechunk(source: str | Path, target: str, *, tell: Callable[[str], None] = pr
     url = found([source])[0]
     if not kind_of(url):
         raise DataError(f"{url}: is no dataset in Zarr, kerchunk's references or Icechunk: ingest files")
-    if url == target.rstrip("/"):
-        raise DataError(f"{url}: a dataset is not rechunked in its place, where its readers are: name another one")
     return ingest(url, target, tell=tell, **options)
 
 
@@ -221,8 +232,21 @@ def _check_same(url: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
     """Raise ``DataError`` where something else was begun here."""
     others = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
     if others:
-        said = "; ".join(f"{key} was {before.get(key)!r}, and is {now.get(key)!r}" for key in others)
+        said = "; ".join(
+            _changed(before.get(key, {}), now.get(key, {}))
+            if key == "sources"
+            else f"{key} was {before.get(key)!r}, and is {now.get(key)!r}"
+            for key in others
+        )
         raise DataError(
             f"{url}: another ingest was begun here and did not come to its end ({said}): ask for the same again to go "
             f"on with it, or remove it: appliance data abandon {url}"
         )
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Which sources are others, as text: of many the first few."""
+    changed = sorted(url for url in {*before, *now} if before.get(url) != now.get(url))
+    what = {(True, True): "changed since", (False, True): "was not among the sources", (True, False): "is not any more"}
+    said = ", ".join(f"{url} {what[url in before, url in now]}" for url in changed[:TOLD])
+    return f"{said} and {len(changed) - TOLD} more" if len(changed) > TOLD else said

@@ -38,6 +38,10 @@ def errors() -> Iterator[None]:
         yield
     except (DataError, OSError, ValueError) as error:
         raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", [])])) from error
+    except KeyboardInterrupt as error:  # click says that it was one
+        for note in getattr(error, "__notes__", []):
+            click.echo(note, err=True)
+        raise
 
 
 @contextmanager

@@ -9,9 +9,11 @@ import icechunk
 import pytest
 import xarray as xr
 import zarr
+from click.testing import CliRunner
 from netcdf_files import PACKED, year
 from s3_endpoint import S3Endpoint
 
+from appliance.cli import main
 from appliance.data import DataError, compared, ingest, repositories, staged, virtual_store
 from appliance.data.ingesting import abandon
 
@@ -191,3 +193,29 @@ def test_a_repository_that_was_given_up_before_its_first_commit_can_be_removed(s
     abandon(MADE)
     ingest("s3://alice/one.nc", MADE, format="icechunk", tell=quiet)
     assert "t" in xr.open_zarr(virtual_store(MADE))
+
+
+def test_what_was_wrong_is_told_though_its_traces_cannot_be_removed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store("one.nc", year(1), **PACKED)
+
+    def different(*_: Any) -> None:
+        raise DataError("a difference")
+
+    def refused(*_: Any) -> None:
+        raise OSError("S3 does not answer")
+
+    monkeypatch.setattr(compared.Check, "file", different)
+    monkeypatch.setattr(staged, "delete", refused)
+    with pytest.raises(DataError, match="a difference") as raised:
+        ingest("s3://alice/one.nc", MADE, tell=quiet)
+    assert "S3 does not answer" in raised.value.__notes__[0]
+    assert f"appliance data abandon {MADE}" in raised.value.__notes__[0]
+
+
+def test_the_command_says_how_to_go_on_when_it_is_interrupted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compared.Check, "file", interrupted)
+    run = CliRunner().invoke(main, ["data", "ingest", store("one.nc", year(1), **PACKED), MADE])
+    assert run.exit_code == 1
+    assert "Ask for the same again to go on" in run.output

@@ -153,8 +153,9 @@ def test_what_cannot_be_rechunked_is_told(endpoint: S3Endpoint, store: Store) ->
     with pytest.raises(DataError, match=r"s3://alice/one.nc: is no dataset in Zarr.*: ingest files"):
         rechunk("s3://alice/one.nc", NEW, tell=quiet)
     year(1).to_zarr(OLD)
-    with pytest.raises(DataError, match=r"s3://alice/old: a dataset is not rechunked in its place"):
-        rechunk(OLD, f"{OLD}/", tell=quiet)
+    for target in (f"{OLD}/", f"{OLD}/t/c/new"):
+        with pytest.raises(DataError, match=r"s3://alice/old: a dataset is not copied into its own place"):
+            rechunk(OLD, target, tell=quiet)
     (endpoint.folder / "alice/old/t/zarr.json").write_text("{")
     with pytest.raises(DataError, match=r"s3://alice/old: (Zarr cannot open it|xarray cannot)"):
         rechunk(OLD, NEW, tell=quiet)
