@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import xarray as xr
 
 from appliance.data.blocks import Blocks, Region, region, smaller
 from appliance.data.compared import BATCH_BYTES, OF_EACH_FILE, RANDOM, SMALL_BYTES, Check, Part
-from appliance.data.copying import ranges_of
+from appliance.data.copying import is_near, ranges_of
 from appliance.data.sources import Readable
 from appliance.data.stored import grid_of
 
@@ -40,16 +40,13 @@ class CopyCheck(Check):
                 continue
             for wanted, at_end in self._wanted(name, variable, whole):
 
-                def stored(region: Region, name: str = name, variable: xr.Variable = variable) -> list[tuple[int, int]]:
-                    return ranges_of(source, self.old_names.get(name, name), part.in_file(variable, region))
-
-                def is_small(region: Region, stored: Callable[[Region], list[tuple[int, int]]] = stored) -> bool:
-                    ranges = stored(region)
-                    return len(ranges) <= 1 or sum(end - start for start, end in ranges) <= BATCH_BYTES
+                def is_small(region: Region, name: str = name, variable: xr.Variable = variable) -> bool:
+                    old_name = self.old_names.get(name, name)
+                    return is_near(source, old_name, part.in_file(variable, region), BATCH_BYTES)
 
                 # A new chunk may lie across so many of the file's that they are too much to fetch.
                 region = wanted if self.everything else smaller(wanted, is_small, at_end, self.blocks[name].old)
-                yield name, region, stored(region)
+                yield name, region, ranges_of(source, self.old_names.get(name, name), part.in_file(variable, region))
 
     def _wanted(self, name: str, variable: xr.Variable, whole: Region) -> Iterator[tuple[Region, bool]]:
         """The parts of a file's part of a variable that are compared, and whether each is one at the end."""

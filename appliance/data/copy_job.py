@@ -17,7 +17,7 @@ from appliance.data.blocks import MEMORY_FACTOR, Blocks, Region, planned, region
 from appliance.data.chunk_advice import MIB, Advice, advise
 from appliance.data.compared import Part
 from appliance.data.copy_check import CopyCheck
-from appliance.data.copying import Here, Piece, Task, on_cluster, ranges_of, read, release
+from appliance.data.copying import Here, Piece, Task, is_near, on_cluster, read, release
 from appliance.data.described import Described
 from appliance.data.file_set import Files
 from appliance.data.preprocess import Preprocess
@@ -132,7 +132,7 @@ class CopyJob:
     def _planned(self, name: str, chunks: tuple[int, ...]) -> Blocks:
         variable = self.described.variables[name]
         stored = self.files.source(self.parts[0][0]).layout.arrays.get(self.old_names.get(name, name))
-        old = stored.chunks if stored is not None and len(stored.chunks) == variable.ndim else variable.shape
+        old = stored.units if stored is not None and len(stored.chunks) == variable.ndim else variable.shape
         return planned(variable.shape, chunks, old, variable.dtype.itemsize, self.block_bytes)
 
     def _sample(self, advice: Advice) -> Any:
@@ -143,15 +143,14 @@ class CopyJob:
         piece = task.pieces[0]
         source = self.files.source(piece.url)
 
-        def is_near(part: Region) -> bool:
-            old = ranges_of(source, task.old_name, part)
-            return len(old) <= 1 or sum(end - start for start, end in old) <= self.block_bytes
+        def is_cheap(part: Region) -> bool:
+            return is_near(source, task.old_name, part, self.block_bytes)
 
         def is_small(part: Region) -> bool:
             values = math.prod(int(axis.stop - axis.start) for axis in part)
             return values * advice.itemsize <= SAMPLE_BYTES
 
-        near = smaller(piece.region, is_near, units=self.blocks[advice.name].old)
+        near = smaller(piece.region, is_cheap, units=self.blocks[advice.name].old)
         return read(source, task, Piece(piece.url, piece.state, piece.target, smaller(near, is_small)))
 
     def forecast(self) -> list[str]:

@@ -75,10 +75,13 @@ class Task:
 
 
 def ranges_of(source: Readable, name: str, region: Region) -> Ranges:
-    """The bytes of a file that hold a part of a variable: of the chunks that it touches."""
+    """The bytes of a file that hold a part of a variable: of the chunks, or rows, that it touches."""
     stored = source.layout.arrays.get(name)
     if stored is None or len(stored.shape) != len(region):
         return [(0, source.copy.nbytes)]
+    if stored.is_plain:
+        begin, row = int(stored.offsets.flat[0]), int(stored.lengths.flat[0]) // stored.shape[0]
+        return [(begin + row * region[0].start, begin + row * region[0].stop)]
     grid = grid_of(stored.shape, stored.chunks)
     axes = zip(region, stored.chunks, grid, strict=True)
     part = tuple(slice(min(a.start // c, n), min(-(-a.stop // c), n)) for a, c, n in axes)
@@ -86,6 +89,14 @@ def ranges_of(source: Readable, name: str, region: Region) -> Ranges:
     kept = lengths > 0
     starts = stored.offsets[part][kept].tolist()
     return [(start, start + length) for start, length in zip(starts, lengths[kept].tolist(), strict=True)]
+
+
+def is_near(source: Readable, name: str, region: Region, nbytes: int) -> bool:
+    """Whether at most ``nbytes`` of a file have to be read for a part of a variable, or one chunk, which is least."""
+    ranges = ranges_of(source, name, region)
+    stored = source.layout.arrays.get(name)
+    is_least = len(ranges) <= 1 and not (stored is not None and stored.is_plain)
+    return is_least or sum(end - start for start, end in ranges) <= nbytes
 
 
 def read(source: Readable, task: Task, piece: Piece) -> np.ndarray:

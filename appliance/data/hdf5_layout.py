@@ -188,7 +188,8 @@ def _listed(dataset: Any, shape: tuple[int, ...], numbers: Numbers | None, obsta
         offset = dataset.id.get_offset()
         piece = one_piece(shape, offset or 0, numbers, obstacle)
         lengths = np.full_like(piece.lengths, 0 if offset is None else dataset.id.get_storage_size())
-        return Stored(shape, piece.chunks, piece.offsets, lengths, numbers, _fill(dataset, numbers), obstacle)
+        is_plain = piece.is_plain and bool((lengths == piece.lengths).all())
+        return replace(piece, lengths=lengths, fill=_fill(dataset, numbers), is_plain=is_plain)
     chunks = tuple(int(size) for size in dataset.chunks)
     offsets, lengths = (np.zeros(grid_of(shape, chunks), dtype="u8") for _ in range(2))
     skipped = 0

@@ -40,6 +40,7 @@ class Stored:
         fill: what HDF5 gives for chunks that were never written; it says nothing of missing values.
         obstacle: why the array cannot stay in the file; "" where it can.
         unreadable: why its values cannot be read by the netCDF library either; "" where they can.
+        is_plain: whether it has no chunks, and its rows follow each other as they are: some can be read by themselves.
     """
 
     shape: tuple[int, ...]
@@ -50,6 +51,12 @@ class Stored:
     fill: Any = 0
     obstacle: str = ""
     unreadable: str = ""
+    is_plain: bool = False
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Lengths of what is read at once: a chunk, or a row."""
+        return (1, *self.shape[1:]) if self.is_plain else self.chunks
 
     def ranges(self) -> Ranges:
         """Where its chunks lie."""
@@ -64,6 +71,8 @@ class Stored:
         """
         if shape == self.shape:
             return self
+        if self.is_plain:
+            return replace(self, is_plain=False).padded(shape)
         if len(shape) != len(self.shape) or any(new < old for new, old in zip(shape, self.shape, strict=True)):
             return replace(self, obstacle=f"its shape is {self.shape} in HDF5, and {shape} in netCDF")
         axes = zip(shape, self.shape, self.chunks, strict=True)
@@ -100,4 +109,6 @@ def one_piece(shape: tuple[int, ...], offset: int, numbers: Numbers | None, obst
     grid = (1,) * len(shape)
     length = 0 if numbers is None else math.prod(shape) * numbers.dtype.itemsize
     at = [np.full(grid, value, dtype="u8") for value in (offset, length)]
-    return Stored(shape, tuple(max(1, size) for size in shape), at[0], at[1], numbers, obstacle=obstacle)
+    chunks = tuple(max(1, size) for size in shape)
+    is_plain = length > 0 and len(shape) > 0
+    return Stored(shape, chunks, at[0], at[1], numbers, obstacle=obstacle, is_plain=is_plain)

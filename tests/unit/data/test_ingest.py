@@ -27,6 +27,7 @@ from appliance.data import (
     staged,
     virtual_store,
 )
+from appliance.data.partial_copy import PartialCopy
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 Store = Callable[..., str]
@@ -90,6 +91,29 @@ def test_attributes_that_differ_between_files_are_named(store: Store) -> None:
     told: list[str] = []
     ingest("s3://alice/*.nc", MADE, tell=told.append)
     assert "attributes that differ between the files are left out: history" in told
+
+
+@pytest.mark.parametrize("of", ["NETCDF3_CLASSIC", "NETCDF4"])
+def test_of_an_array_without_chunks_the_rows_are_read_that_are_copied(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    """And not all of it for each block."""
+    monkeypatch.setattr(copy_check, "SMALL_BYTES", 0)
+    monkeypatch.setattr(copy_check, "BATCH_BYTES", 1000)
+    dataset = year(1, days=40)
+    address = store("one.nc", dataset, of, contiguous=True) if of == "NETCDF4" else store("one.nc", dataset, of)
+    right, fetched = PartialCopy.fetch, [0]
+
+    def fetch(copy: PartialCopy, ranges: Any) -> None:
+        ranges = list(ranges)
+        fetched[0] += sum(end - start for start, end in ranges)
+        right(copy, ranges)
+
+    monkeypatch.setattr(PartialCopy, "fetch", fetch)
+    ingest(address, MADE, chunks={"time": 1}, block_bytes=1, tell=quiet)
+    with xr.open_dataset(endpoint.folder / "alice/one.nc", engine="netcdf4") as truth:
+        xr.testing.assert_identical(opened("zarr").load(), truth.load())
+    assert fetched[0] < 3 * (endpoint.folder / "alice/one.nc").stat().st_size
 
 
 def test_nobody_sees_a_dataset_before_it_was_compared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
