@@ -45,6 +45,7 @@ class Described:
         dropped: attributes that differ between the files, by variable; "" is the dataset.
         unknown: names of the preprocessing that are not in the file.
         left: of those that will be read later: stand-ins of their shape and type are in ``variables``.
+        groups: of the file, within what is described: what is in them is not.
     """
 
     url: str
@@ -58,6 +59,7 @@ class Described:
     dropped: dict[str, set[str]] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
+    groups: list[str] = field(default_factory=list)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -67,10 +69,15 @@ class Described:
     def told(self) -> Iterator[str]:
         """What the user should know of it, as lines of text."""
         yield from (f"{name}: {note}" for name, note in self.notes.items())
+        if self.groups:
+            yield f"of the groups {_few(self.groups)} nothing is taken: name one with --group, for a dataset of its own"
         names = sorted(f"{name}:{key}".removeprefix(":") for name, keys in self.dropped.items() for key in keys)
         if names:
-            more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
-            yield f"attributes that differ between the files are left out: {', '.join(names[:TOLD])}{more}"
+            yield f"attributes that differ between the files are left out: {_few(names)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:TOLD]) + (f" and {len(names) - TOLD} more" if len(names) > TOLD else "")
 
 
 def is_virtual(variable: xr.Variable) -> bool:
@@ -139,7 +146,7 @@ def describe(
             _check_size(source.url, name, variables[name], stored.get(name), name in copied, in_place)
         source.copy.fetch(r for name in read if name in stored for r in stored[name].ranges())
     # Opened anew, since the library remembers what it found in holes.
-    made = Described(source.url, {}, attributes, unknown=unknown)
+    made = Described(source.url, {}, attributes, unknown=unknown, groups=source.layout.groups)
     with source.raw() as (raw, _):
         variables, _ = preprocess.applied(source.url, raw, {})
         for name in variables:

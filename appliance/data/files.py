@@ -233,6 +233,7 @@ def joined(opened: Sequence[Described], dim: str, kept: Described) -> Described:
         recounted=frozenset(recounted),
         dropped=dropped,
         left=first.left,
+        groups=first.groups,
     )
 
 

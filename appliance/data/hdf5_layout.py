@@ -45,6 +45,7 @@ def read(file: Any, group: str | None) -> Layout:
 
     with h5py.File(file, mode="r") as opened:
         groups: list[str] = []
+        filled: dict[str, None] = {}  # those in which there are arrays
         elsewhere: Ranges = []
 
         def visit(name: str, item: Any) -> None:
@@ -67,6 +68,9 @@ def read(file: Any, group: str | None) -> Layout:
             ):
                 elsewhere.extend(_listed(item, tuple(item.shape), None, "of another group").ranges())
 
+            if isinstance(item, h5py.Dataset) and "/" in name:
+                filled[name.rpartition("/")[0]] = None
+
         opened.visititems(visit)
         found = opened.get(group or "/")
         if not isinstance(found, h5py.Group):
@@ -79,7 +83,8 @@ def read(file: Any, group: str | None) -> Layout:
                 continue
             if isinstance(item, h5py.Dataset):
                 arrays[name.removeprefix(NON_COORDINATE)] = _stored(item)
-        return Layout(arrays, elsewhere=elsewhere)
+        within = f"{found.name.strip('/')}/".removeprefix("/")
+        return Layout(arrays, elsewhere=elsewhere, groups=[name for name in filled if name.startswith(within)])
 
 
 def _is_odd_float(dataset: Any) -> bool:

@@ -92,11 +92,13 @@ class Layout:
         arrays: by their names in netCDF.
         nbytes: what the file needs to have at least; 0 where that is not known.
         elsewhere: where large arrays of other groups lie, which nobody asks for.
+        groups: those within it that are not read with it.
     """
 
     arrays: dict[str, Stored]
     nbytes: int = 0
     elsewhere: Ranges = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
 
 def grid_of(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:

@@ -79,8 +79,9 @@ class ZarrSource:
         with self.named("Zarr cannot open it"):
             root = zarr.open_group(self._store, mode="r", path=group)
             arrays = {name: _stored(array) for name, array in root.arrays()}
-            self.groups = sorted(root.group_keys())
-        self.layout = Layout(arrays)
+            self.layout = Layout(
+                arrays, groups=sorted(f"{group}/{name}" if group else name for name in root.group_keys())
+            )
 
     @contextlib.contextmanager
     def raw(self) -> Iterator[tuple[dict[str, xr.Variable], dict[str, Any]]]:

@@ -195,3 +195,26 @@ def test_unknown_words_are_told_with_those_that_there_are(endpoint: S3Endpoint, 
             with pytest.raises(DataError, match=message):
                 ingest("s3://alice/one.nc", MADE, tell=quiet, **options)
             assert endpoint.objects() == ["alice/one.nc"]
+
+
+@pytest.mark.parametrize("place", ["file", "dataset"])
+@pytest.mark.usefixtures("endpoint")
+def test_groups_of_which_nothing_is_taken_are_named(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "groups.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", 3)
+        file.createVariable("t", "f4", ("x",))[:] = 1
+        file.createGroup("deep/er").createVariable("u", "f4", ("x",))[:] = 2
+    source = str(path)
+    if place == "dataset":
+        source = "s3://alice/old"
+        xr.Dataset({"t": ("x", np.ones(3))}).to_zarr(source)
+        xr.Dataset({"u": ("x", np.ones(3))}).to_zarr(source, group="deep/er", mode="a")
+    told: list[str] = []
+    ingest(source, MADE, tell=told.append)
+    name = {"file": "deep/er", "dataset": "deep"}[place]
+    assert f"of the groups {name} nothing is taken: name one with --group, for a dataset of its own" in told
+    told.clear()
+    ingest(source, f"{MADE}-u", group="deep/er", tell=told.append)
+    assert not [text for text in told if "groups" in text]
+    assert "u" in xr.open_zarr(f"{MADE}-u")
