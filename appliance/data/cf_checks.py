@@ -30,6 +30,8 @@ def told(described: Described) -> Iterator[str]:
     for name, variable in variables.items():
         if not _is_helper(name, variables):
             yield from (f"{name}: {text}" for text in _of_variable(name, variable, variables))
+            if variable.dims == (name,) and variable.dtype.kind not in TEXT and name not in described.left:
+                yield from (f"{name}: {text}" for text in _of_axis(np.asarray(variable.values)))
 
 
 def _is_helper(name: str, variables: Mapping[str, xr.Variable]) -> bool:
@@ -56,8 +58,6 @@ def _of_variable(name: str, variable: xr.Variable, variables: Mapping[str, xr.Va
         missing = sorted(set(str(attributes.get(key, "")).split()) - set(variables))
         if missing:
             yield f"its attribute {key} names {', '.join(missing)}, which is not there (CF 5)"
-    if name in variable.dims and variable.ndim == 1 and is_number:
-        yield from _of_axis(np.asarray(variable.values))
 
 
 def _of_bounds(key: str, variable: xr.Variable, variables: Mapping[str, xr.Variable]) -> Iterator[str]:

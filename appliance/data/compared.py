@@ -237,7 +237,7 @@ class Check:
             try:
                 found = np.asarray(made.values)
             except Exception as error:  # of codecs, of Zarr, of S3
-                raise difference(url, who, f"cannot be read in place: {error}") from error
+                raise difference(url, who, f"cannot be read: {error}") from error
         self.values += found.size
         if found.shape != expected.shape:
             raise difference(url, who, f"has the shape {found.shape}, but {expected.shape} in the file")

@@ -18,8 +18,8 @@ ENCODINGS = ("dtype", "_FillValue", "missing_value", "scale_factor", "add_offset
 def difference(url: str, who: str, what: str) -> DataError:
     """Return the refusal of what differs."""
     return DataError(
-        f"{url}: {who}: {what}: nothing was published; way out: try the other --format, leave the variable out with "
-        "--preprocess drop=NAME, or convert the file to Zarr"
+        f"{url}: {who}: {what}: nothing was published; way out: try the other --format, or leave the variable out with "
+        "--preprocess drop=NAME"
     )
 
 

@@ -82,3 +82,9 @@ def test_a_copy_tells_and_keeps_it(endpoint: S3Endpoint) -> None:
     ingest(path, "s3://alice/made", tell=said.append)
     assert "t: has no units (CF 3.1)" in said
     assert "units" not in xr.open_zarr("s3://alice/made").t.attrs
+
+
+def test_an_axis_too_large_to_be_at_hand_is_not_judged_by_what_stands_for_it() -> None:
+    """Of a coordinate that is read later the values here are zeros."""
+    time = TIME.copy(data=np.zeros(3))
+    assert list(cf_checks.told(Described("s3://alice/one.nc", {"time": time}, {}, left=frozenset({"time"})))) == []
