@@ -91,6 +91,8 @@ def attributes_of(described: Described, name: str, variable: xr.Variable, dtype:
         try:
             if dtype.kind in TEXT:
                 raise TypeError("xarray does not read one of characters from Zarr 3")
+            if np.asarray(fill).dtype.kind in TEXT:
+                raise TypeError(f"{fill!r} is a text, and the values are numbers")
             made["_FillValue"] = FillValueCoder.encode(np.asarray(fill).item(), dtype)
             if dtype.kind in "iu" and made["_FillValue"] != fill:
                 raise ValueError(f"{fill} is no number of the array's type")

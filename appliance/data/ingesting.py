@@ -118,6 +118,9 @@ def ingest(
         files = Files(urls, group, preprocess, Path(folder), in_place=False, opener=open_source)
         sums = {url: _checksum(url) for url in urls}
         described, parts = files.described(dim, combine, lambda step, _url: advance(step, 1, len(urls)))
+        if not described.variables:
+            groups = f"; its groups are {', '.join(described.groups)}: name one with --group" * bool(described.groups)
+            raise DataError(f"{described.url}: there are no variables to copy{groups}")
         asked = {
             **wishes,
             **{"dim": dim, "combine": combine, "group": group, "drop": list(drop), "rename": dict(rename or {})},

@@ -41,6 +41,7 @@ def create(
         for name, variable in described.variables.items():
             check_name(described.url, name)
             dtype = _dtype(variable)
+            attributes = attributes_of(described, name, variable, dtype)  # refuses a fill value of another kind
             group.create_array(
                 name,
                 shape=variable.shape,
@@ -49,7 +50,7 @@ def create(
                 compressors=codec_choice.codecs(ways.get(name, "none"), dtype.itemsize),
                 fill_value=_fill(variable, dtype),
                 dimension_names=[str(dim) for dim in variable.dims],
-                attributes=attributes_of(described, name, variable, dtype),
+                attributes=attributes,
             )
         if consolidate:
             zarr.consolidate_metadata(store, zarr_format=3)

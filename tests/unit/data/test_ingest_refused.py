@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import h5py
 import netCDF4
 import numpy as np
 import pytest
@@ -218,3 +219,28 @@ def test_groups_of_which_nothing_is_taken_are_named(tmp_path: Path, place: str) 
     ingest(source, f"{MADE}-u", group="deep/er", tell=told.append)
     assert not [text for text in told if "groups" in text]
     assert "u" in xr.open_zarr(f"{MADE}-u")
+
+
+@FORMATS
+def test_a_fill_value_of_another_kind_is_told_with_file_and_variable(
+    endpoint: S3Endpoint, tmp_path: Path, kind: str
+) -> None:
+    """The netCDF library writes none, other programs do."""
+    with h5py.File(tmp_path / "one.nc", "w") as file:
+        x = file.create_dataset("x", data=np.arange(3.0))
+        x.make_scale("x")
+        t = file.create_dataset("t", data=np.ones(3, "f4"))
+        t.dims[0].attach_scale(x)
+        t.attrs["_FillValue"] = "none"
+    with pytest.raises(DataError, match=r"one.nc: variable 't': _FillValue cannot be kept \('none' is a text"):
+        ingest(tmp_path / "one.nc", MADE, format=kind, tell=quiet)
+    assert endpoint.objects() == []
+
+
+def test_a_file_without_variables_is_refused_with_its_groups(endpoint: S3Endpoint, tmp_path: Path) -> None:
+    with netCDF4.Dataset(tmp_path / "one.nc", "w") as file:
+        file.createDimension("x", 3)
+        file.createGroup("deep").createVariable("u", "f4", ("x",))[:] = 2
+    with pytest.raises(DataError, match=r"one.nc: there are no variables to copy; its groups are deep: name one"):
+        ingest(tmp_path / "one.nc", MADE, tell=quiet)
+    assert endpoint.objects() == []
