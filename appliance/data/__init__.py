@@ -3,6 +3,7 @@
 ``upload`` brings files to S3. ``virtualize`` describes NetCDF files there as one dataset without copying a byte, and
 ``virtual_store`` opens it; ``ingest`` copies files into Zarr or Icechunk, and
 ``rechunk`` a dataset into other chunks. ``Shardwise`` is an engine for xarray that cuts sharded arrays by shards.
+``catalogue`` finds and opens datasets, ``record`` puts one there and ``forget`` takes it out.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ from typing import Any
 # Where each is. VirtualiZarr, Icechunk and h5py take half a second to import, which `appliance data put` need not pay.
 _HOMES = {
     "Shardwise": "xarray_engine",
+    "catalogue": "cataloguing.search",
+    "forget": "cataloguing.recording",
     "ingest": "ingesting",
     "rechunk": "ingesting",
+    "record": "cataloguing.recording",
     "upload": "transfer",
     "virtual_store": "stores",
     "virtualize": "virtual",
 }
 
-__all__ = ["DataError", "Shardwise", "ingest", "rechunk", "upload", "virtual_store", "virtualize"]  # by __getattr__
+__all__ = [  # by __getattr__
+    *("DataError", "Shardwise", "catalogue", "forget", "ingest", "rechunk", "record", "upload"),
+    *("virtual_store", "virtualize"),
+]
 
 
 class DataError(ValueError):

@@ -58,6 +58,7 @@ class S3Endpoint:
     def __post_init__(self) -> None:
         endpoint = self
         self._lock = threading.Lock()
+        self.writing = threading.Lock()
 
         class Handler(_Handler):
             s3 = endpoint
@@ -140,22 +141,12 @@ class _Handler(http_serving.Handler):
             return self._post(path, query, body)
         if method == "PUT" and self.s3.full:
             return self._answer(403, b"<Error><Code>QuotaExceeded</Code></Error>")
+        if method == "GET" and path == "/":
+            names = "".join(f"<Bucket><Name>{escape(one.name)}</Name></Bucket>" for one in self.s3.folder.iterdir())
+            listed = f"<ListAllMyBucketsResult><Buckets>{names}</Buckets></ListAllMyBucketsResult>"
+            return self._answer(200, listed.encode())
         if method == "PUT":
-            if self.headers.get("If-None-Match") == "*" and file.is_file():
-                condition = b"<Condition>If-None-Match</Condition>"
-                return self._answer(412, b"<Error><Code>PreconditionFailed</Code>" + condition + b"</Error>")
-            if "x-amz-copy-source" in self.headers:
-                return self._copy(self.s3.folder / unquote(self.headers["x-amz-copy-source"]).lstrip("/"), file)
-            if "partNumber" in query:
-                self.s3.parts[f"{path}?{int(query['partNumber'][0]):05}"] = body
-            elif self.headers.get("If-None-Match") == "*" and file.is_file():
-                return self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
-            elif file.parent == self.s3.folder:
-                file.mkdir(exist_ok=True)
-            else:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(body)
-            return self._answer(200, b"", {"ETag": etag_of(body)})
+            return self._put(file, path, query, body)
         if method == "DELETE":
             self._delete(file)
             return self._answer(204, b"")
@@ -183,6 +174,29 @@ class _Handler(http_serving.Handler):
             return self._answer(206, data[start:end], {**etag, **content_range})
         return self._answer(200, data if method == "GET" else b"", etag, length=len(data))
 
+    def _put(self, file: Path, path: str, query: dict[str, list[str]], body: bytes) -> None:
+        with self.s3.writing:  # as S3, which takes one after the other
+            expected = self.headers.get("If-Match")
+            if expected and expected.strip('"') != (etag_of(file.read_bytes()) if file.is_file() else "").strip('"'):
+                return self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+            if self.headers.get("If-None-Match") == "*" and file.is_file():
+                condition = b"<Condition>If-None-Match</Condition>"
+                return self._answer(412, b"<Error><Code>PreconditionFailed</Code>" + condition + b"</Error>")
+            if "x-amz-copy-source" in self.headers:
+                return self._copy(self.s3.folder / unquote(self.headers["x-amz-copy-source"]).lstrip("/"), file)
+            if "partNumber" in query:
+                self.s3.parts[f"{path}?{int(query['partNumber'][0]):05}"] = body
+            elif self.headers.get("If-None-Match") == "*" and file.is_file():
+                return self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+            elif file.parent == self.s3.folder:
+                file.mkdir(exist_ok=True)
+            else:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                written = self.s3.folder.with_name(f"{self.s3.folder.name}.written")
+                written.write_bytes(body)
+                written.replace(file)  # at once: who reads meanwhile gets the old or the new one
+            return self._answer(200, b"", {"ETag": etag_of(body)})
+
     def _delete(self, file: Path) -> None:
         """Remove an object, and the folders that only it was in: S3 has none."""
         file.unlink(missing_ok=True)
@@ -202,11 +216,13 @@ class _Handler(http_serving.Handler):
 
     def _post(self, path: str, query: dict[str, list[str]], body: bytes) -> None:
         if "delete" in query:
-            for key in re.findall(rb"<Key>(.*?)</Key>", body):
+            keys = re.findall(rb"<Key>(.*?)</Key>", body)
+            for key in keys:
                 file = self.s3.folder / path.strip("/") / key.decode()
                 if not file.is_dir():  # s3fs also deletes the name of the folder, which S3 does not have
                     self._delete(file)
-            return self._answer(200, b"<DeleteResult></DeleteResult>")
+            gone = b"".join(b"<Deleted><Key>%s</Key></Deleted>" % key for key in keys)
+            return self._answer(200, b"<DeleteResult>%s</DeleteResult>" % gone)
         if "uploads" in query:
             answer = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
             return self._answer(200, answer.encode())

@@ -1,0 +1,66 @@
+"""Datasets of the catalogue, opened. What an item says of how is one word of a list, and nothing else of it is used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+import xarray as xr
+
+from appliance.data import DataError
+from appliance.placement.model.s3_address import S3Address
+
+
+def open_dataset(url: str, kind: str, **options: Any) -> xr.Dataset:
+    """Open a dataset lazily, in chunks as it is stored.
+
+    Args:
+        url: ``s3://bucket/name``.
+        kind: one of ``believed.KINDS``.
+        options: of ``xr.open_zarr``, for "netcdf" of ``xr.open_dataset``.
+
+    Raises:
+        DataError: the kind is unknown, or a description leads out of the facility's S3.
+        OSError: it is not there, or S3 refuses.
+    """
+    opened: xr.Dataset
+    if kind == "netcdf":
+        opened = xr.open_dataset(url, **{"chunks": {}, **options})
+        return opened
+    opened = xr.open_zarr(_store(url, kind), **({"consolidated": False} if kind == "icechunk" else {}) | options)
+    return opened
+
+
+def _store(url: str, kind: str) -> Any:
+    if kind == "zarr":
+        return url
+    from appliance.data.stores import virtual_store
+
+    if kind == "kerchunk":
+        for target in targets(url):
+            if S3Address.find(target) is None:
+                raise DataError(f"{url}: refers to {target!r}, which is not on the facility's S3: it is not opened")
+    if kind in ("kerchunk", "icechunk"):  # Icechunk's own store reads on the facility's S3 alone
+        return virtual_store(url)
+    raise DataError(f"{url}: a dataset of kind {kind!r} is not known")
+
+
+def targets(url: str) -> Iterator[str]:
+    """The addresses to which kerchunk's references lead (its specification, version 1), as they are written.
+
+    Raises:
+        DataError: these are no references, or of a form that has to be calculated.
+        OSError: they cannot be read.
+    """
+    try:
+        told = json.loads(fsspec.filesystem("s3").cat_file(url))
+    except ValueError as error:
+        raise DataError(f"{url}: holds no kerchunk references: {error}") from error
+    references = told.get("refs", told) if isinstance(told, dict) else None
+    if not isinstance(references, dict) or (told is not references and {"templates", "gen"} & set(told)):
+        raise DataError(f"{url}: holds no plain kerchunk references: make it with `appliance data virtualize`")
+    for one in references.values():
+        if isinstance(one, list) and one:
+            yield str(one[0])
