@@ -19,6 +19,7 @@ from jupyter_server_proxy.handlers import ProxyHandler, RewritableResponse
 from tornado import web
 from tornado.httputil import HTTPHeaders
 
+from appliance.notebook.catalogue_page import CataloguePage
 from appliance.notebook.dashboards import Dashboards, NoDashboardError
 from appliance.notebook.page_keys import LIFETIME, PATTERN
 from appliance.notebook.sealing import SEAL, answered, asked, is_part
@@ -36,7 +37,8 @@ def add_to(server: Any) -> None:
     routes: list[Any] = [
         (url_path_join(base, _PLACE, path), page, {"dashboards": dashboards}) for path, page in pages.items()
     ]
-    server.web_app.add_handlers(".*$", [*routes, (url_path_join(base, "api") + "/?", Version)])
+    routes += [(url_path_join(base, "catalogue"), CataloguePage), (url_path_join(base, "api") + "/?", Version)]
+    server.web_app.add_handlers(".*$", routes)
 
 
 class Version(APIVersionHandler):  # type: ignore[misc]  # its package is not on the control host

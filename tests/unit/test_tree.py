@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "researcher": set(),
     "launching": {"researcher", "checked_json"},
     "hub": {"researcher", "checked_json"},
-    "notebook": {"researcher"},
+    "notebook": {"researcher", "data"},
     "data": PLACEMENT | {"compute", "compute.reading", "compute.scheduling"},
     "simulate": PLACEMENT | {"compute.scheduling"},
     "rack": {"inventory_secrets"},
