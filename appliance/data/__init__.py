@@ -3,7 +3,8 @@
 ``upload`` brings files to S3. ``virtualize`` describes NetCDF files there as one dataset without copying a byte, and
 ``virtual_store`` opens it; ``ingest`` copies files into Zarr or Icechunk, and
 ``rechunk`` a dataset into other chunks. ``Shardwise`` is an engine for xarray that cuts sharded arrays by shards.
-``catalogue`` finds and opens datasets, ``record`` puts one there and ``forget`` takes it out.
+``catalogue`` finds and opens datasets, ``record`` puts one there and ``forget`` takes it out; ``publish`` lets
+everybody read one, ``withdraw`` ends that.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ _HOMES = {
     "catalogue": "cataloguing.search",
     "forget": "cataloguing.recording",
     "ingest": "ingesting",
+    "publish": "cataloguing.publishing",
     "rechunk": "ingesting",
     "record": "cataloguing.recording",
     "upload": "transfer",
     "virtual_store": "stores",
     "virtualize": "virtual",
+    "withdraw": "cataloguing.publishing",
 }
 
 __all__ = [  # by __getattr__
-    *("DataError", "Shardwise", "catalogue", "forget", "ingest", "rechunk", "record", "upload"),
-    *("virtual_store", "virtualize"),
+    *("DataError", "Shardwise", "catalogue", "forget", "ingest", "publish", "rechunk", "record", "upload"),
+    *("virtual_store", "virtualize", "withdraw"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""``appliance data``: bring files to S3, describe them in place, copy them into datasets."""
+"""``appliance data``: bring files to S3, describe them in place, copy them into datasets, and publish these."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from appliance.data.catalogue_cli import COMMANDS
 from appliance.data.ingest_cli import abandon, ingest, rechunk
 from appliance.data.progress_bar import bar, errors
 
@@ -15,7 +16,7 @@ STEPS = {"look": "files looked at", "check": "files compared", "compare": "array
 
 @click.group()
 def data() -> None:
-    """Bring files to the facility's S3, and make datasets of them where they are."""
+    """Bring files to the facility's S3, make datasets of them there or by a copy, and find and publish datasets."""
 
 
 @data.command()
@@ -95,5 +96,5 @@ def virtualize(
     click.echo(f'  xr.open_zarr(virtual_store("{made}"))')
 
 
-for command in (ingest, rechunk, abandon):
+for command in (ingest, rechunk, abandon, *COMMANDS):
     data.add_command(command)

@@ -16,6 +16,7 @@ from typing import Any
 import xarray as xr
 
 from appliance.data import DataError, quiet
+from appliance.data.cataloguing.recording import record
 from appliance.data.compared import Check
 from appliance.data.file_set import Files, expand
 from appliance.data.preprocess import Preprocess
@@ -41,6 +42,7 @@ def virtualize(
     check: str = "sample",
     progress: Callable[[str, str], None] = lambda _step, _url: None,
     tell: Callable[[str], None] = lambda _text: None,
+    catalogue: bool = True,
 ) -> str:
     """Describe NetCDF files on S3 as one dataset, and compare it with the files before it can be seen.
 
@@ -57,6 +59,7 @@ def virtualize(
             "all" compares everything, and so reads everything twice.
         progress: called with what was done ("look" at a file, "compare" a chunk, "check" a file) and the address.
         tell: called with what the user should know: what is another type than in the file, and what was compared.
+        catalogue: whether it is put into the catalogue of its bucket. Where that fails, it is told, and that is all.
 
     Returns:
         the address of the dataset, which ``xr.open_zarr(virtual_store(address))`` opens.
@@ -99,8 +102,20 @@ def virtualize(
             tell(f"compared {done.values:,} values of {len(described.variables)} variables with {len(urls)} files")
 
         if format == "icechunk":
-            return publish_icechunk(described, target, sorted(buckets_of(urls)), compare)
-        return publish_references(described, target, compare)
+            made = publish_icechunk(described, target, sorted(buckets_of(urls)), compare)
+        else:
+            made = publish_references(described, target, compare)
+        if catalogue:
+            _record(made, format, tell)
+        return made
+
+
+def _record(made: str, format: str, tell: Callable[[str], None]) -> None:
+    """Put what was made into the catalogue. A fault of that takes nothing from the dataset."""
+    try:
+        record(made, format)
+    except Exception as error:
+        tell(f"it is not in the catalogue yet: {error}; way out: `appliance data record {made} --kind {format}`")
 
 
 def _opened(store: Any, format: str, source: Readable, drop: Sequence[str]) -> tuple[xr.Dataset, bool]:

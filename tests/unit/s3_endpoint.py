@@ -7,12 +7,14 @@ uploads. Signatures are not checked; the bucket bob is another's.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
@@ -44,6 +46,9 @@ class S3Endpoint:
         headers: of each request, in the order of ``log``.
         refuse: how many of the next requests are answered with 503.
         cut: how many of the next answers with a body break off in the middle of it.
+        policies: of buckets, as they were put.
+        public: objects ("bucket/key") that have an ACL for everybody.
+        guarded: whether those without keys read only what a policy or an ACL opens to everybody.
         full: whether nothing more may be written, as with a quota that is used up.
     """
 
@@ -53,6 +58,9 @@ class S3Endpoint:
     refuse: int = 0
     cut: int = 0
     full: bool = False
+    policies: dict[str, str] = field(default_factory=dict)
+    public: set[str] = field(default_factory=set)
+    guarded: bool = False
     parts: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -100,7 +108,22 @@ class S3Endpoint:
         self.headers.clear()
         self.parts.clear()
         self.refuse = self.cut = 0
-        self.full = False
+        self.full = self.guarded = False
+        self.policies.clear()
+        self.public.clear()
+
+    def opens(self, path: str) -> bool:
+        """Whether everybody reads "/bucket/key"; what forbids goes before what allows."""
+        name = path.lstrip("/")
+        policy = json.loads(self.policies.get(name.partition("/")[0], '{"Statement": []}'))
+        effects = {
+            statement["Effect"]
+            for statement in policy["Statement"]
+            for resource in [statement["Resource"]]
+            for arn in (resource if isinstance(resource, list) else [resource])
+            if statement["Principal"] == "*" and fnmatchcase(f"arn:aws:s3:::{name}", arn.replace("[", "[[]"))
+        }
+        return "Deny" not in effects and ("Allow" in effects or name in self.public)
 
     def __enter__(self) -> S3Endpoint:
         return self
@@ -136,6 +159,10 @@ class _Handler(http_serving.Handler):
             return self._answer(503, b"<Error><Code>ServiceUnavailable</Code></Error>")
         if path.startswith("/bob"):
             return self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        if self.s3.guarded and "Authorization" not in self.headers and not self.s3.opens(path):
+            return self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        if "policy" in query:
+            return self._policy(method, path.strip("/"), body)
         file = self.s3.folder / path.lstrip("/")
         if method == "POST":
             return self._post(path, query, body)
@@ -173,6 +200,17 @@ class _Handler(http_serving.Handler):
             content_range = {"Content-Range": f"bytes {start}-{end - 1}/{len(data)}"}
             return self._answer(206, data[start:end], {**etag, **content_range})
         return self._answer(200, data if method == "GET" else b"", etag, length=len(data))
+
+    def _policy(self, method: str, bucket: str, body: bytes) -> None:
+        if method == "PUT":
+            self.s3.policies[bucket] = body.decode()
+        elif method == "DELETE":
+            self.s3.policies.pop(bucket, None)
+        elif bucket in self.s3.policies:
+            return self._answer(200, self.s3.policies[bucket].encode())
+        else:
+            return self._answer(404, b"<Error><Code>NoSuchBucketPolicy</Code></Error>")
+        return self._answer(204, b"")
 
     def _put(self, file: Path, path: str, query: dict[str, list[str]], body: bytes) -> None:
         with self.s3.writing:  # as S3, which takes one after the other

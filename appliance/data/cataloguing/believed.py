@@ -23,8 +23,10 @@ KINDS = {
     "kerchunk": "application/vnd.zarr+kerchunk",
     "icechunk": "application/vnd.zarr+icechunk",
     "netcdf": "application/x-netcdf",
+    "files": "inode/directory",  # any files below an address
 }
 SAID = "appliance:said"  # the property that names those that its owner gave, and not the dataset
+FILES = "appliance:files"  # the property that names the files of the same bucket to which it refers, by their keys
 OWNER = "appliance:owner"  # the property of a collected item that names the bucket's owner, as the S3 gateway knows it
 TEXT_MAX = 4000  # characters of one text
 NAMES_MAX = 1000  # variables, dimensions and words of one item
@@ -99,7 +101,7 @@ def feature_of(told: Any, bucket: str | None) -> dict[str, Any] | None:
     asset = _dict(_dict(told.get("assets")).get(DATA))
     address = S3Address.find(asset["href"]) if isinstance(asset.get("href"), str) else None
     kind = next((kind for kind, media in KINDS.items() if media == asset.get("type")), None)
-    if address is None or kind is None or not _BUCKET.fullmatch(address.bucket) or not _plain(address.key):
+    if address is None or kind is None or not _BUCKET.fullmatch(address.bucket) or not is_plain(address.key):
         return None
     if bucket is not None and address.bucket != bucket:
         return None
@@ -127,7 +129,16 @@ def feature_of(told: Any, bucket: str | None) -> dict[str, Any] | None:
     return made
 
 
-def _plain(key: str) -> bool:
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str) and is_plain(value)
+
+
+def licence(value: Any) -> str | None:
+    """An identifier of a licence, as SPDX has them; None for anything else."""
+    return value if _matches(_LICENCE, value) else None
+
+
+def is_plain(key: str) -> bool:
     """Whether a key is one that nothing on the way to it reads as another."""
     return key.isprintable() and len(key) <= 1024 and all(part not in ("", ".", "..") for part in key.split("/"))
 
@@ -138,8 +149,10 @@ def _properties(told: dict[str, Any]) -> dict[str, Any]:
     if not {"start_datetime", "end_datetime"} <= set(made):
         made = {name: value for name, value in made.items() if name not in ("start_datetime", "end_datetime")}
     made.setdefault("datetime", None if "start_datetime" in made else "1970-01-01T00:00:00Z")
-    if _matches(_LICENCE, told.get("license")):
+    if licence(told.get("license")):
         made["license"] = told["license"]
+    files = told.get(FILES)
+    made[FILES] = [one for one in files[:NAMES_MAX] if _is_key(one)] if isinstance(files, list) else []
     words = told.get("keywords")
     made["keywords"] = [text(one) for one in words[:100] if isinstance(one, str)] if isinstance(words, list) else []
     said = told.get(SAID)

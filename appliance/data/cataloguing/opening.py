@@ -26,6 +26,8 @@ def open_dataset(url: str, kind: str, **options: Any) -> xr.Dataset:
         OSError: it is not there, or S3 refuses.
     """
     opened: xr.Dataset
+    if kind == "files":
+        raise DataError(f"{url}: is a folder of files: open one of them; `fsspec.filesystem('s3').ls(…)` lists them")
     if kind == "netcdf":
         opened = xr.open_dataset(url, **{"chunks": {}, **options})
         return opened

@@ -27,6 +27,7 @@ HTTPS = {  # how somebody outside opens what is published, by kind
     '"remote_options": {anonymous}, "target_options": {anonymous}}})',
     "netcdf": 'xr.open_dataset(fsspec.open("{https}").open())',
     "icechunk": "",
+    "files": "",
 }
 
 
@@ -45,7 +46,7 @@ def page(features: Sequence[dict[str, Any]], previews: Mapping[str, str], public
         cards=[_card(one, previews.get(believed.address_of(one), ""), public_url) for one in features],
         css=_part("page.css"),
         js=_part("page.js"),
-        policy=_policy(),
+        policy=_policy(public_url),
         public=bool(public_url),
     )
 
@@ -62,11 +63,15 @@ def headers() -> dict[str, str]:
 
 
 @cache
-def _policy() -> str:
-    """The page's own script and style and no others (Content Security Policy, level 3: by their digests)."""
+def _policy(public_url: str = "") -> str:
+    """The page's own script and style and no others (Content Security Policy, level 3: by their digests).
+
+    Pictures are the page's own, or on the public page those of its site: of no origin, it has no 'self'.
+    """
     script, style = (f"'sha256-{_digest(_part(name))}'" for name in ("page.js", "page.css"))
+    pictures = public_url or "data:"
     return (
-        f"default-src 'none'; script-src {script}; style-src {style}; img-src data: 'self'; base-uri 'none'; "
+        f"default-src 'none'; script-src {script}; style-src {style}; img-src {pictures}; base-uri 'none'; "
         "form-action 'none'"
     )
 
@@ -122,7 +127,7 @@ def _sized(dimensions: dict[str, Any]) -> list[tuple[str, Any]]:
 def _how(feature: dict[str, Any], public_url: str) -> list[str]:
     """Lines of Python that open it; names in them are quoted as Python does, whatever they are."""
     url = believed.address_of(feature)
-    lines = [f"appliance.data.catalogue()[{_quoted(url)}].open()"]
+    lines = [f"appliance.data.catalogue()[{_quoted(url)}].open()"] if believed.kind_of(feature) != "files" else []
     if public_url:
         form = HTTPS[believed.kind_of(feature)]
         anonymous = f'{{"anon": True, "endpoint_url": {_quoted(public_url)}}}'

@@ -35,7 +35,7 @@ def record(
 
     Args:
         url: ``s3://bucket/name``.
-        kind: "zarr", "kerchunk", "icechunk" or "netcdf"; by the address if None.
+        kind: "zarr", "kerchunk", "icechunk" or "netcdf", or "files" for a folder of any files; by the address if None.
         dataset: as readers would open it; opened here if None.
         title: what it is called, by default its attribute ``title`` or what was said before.
         description: a sentence or two, by default its attribute ``summary`` or what was said before.
@@ -50,8 +50,12 @@ def record(
         OSError: S3 cannot be reached, or refuses.
     """
     address = S3Address.parse(url.rstrip("/"))
+    if address.key.split("/")[0] == believed.ITEMS.split("/")[0]:
+        raise DataError(f"{url}: is the catalogue's own: name a dataset")
     kind = kind or kind_by_name(str(address))
-    opened = dataset if dataset is not None else open_dataset(str(address), kind)
+    opened = xr.Dataset() if kind == "files" else dataset
+    if opened is None:
+        opened = open_dataset(str(address), kind)
     item = item_of(opened, str(address), kind, title=title, description=description, keywords=tuple(keywords))
     told: dict[str, Any] = item.to_dict(include_self_link=False)
     drawn = picture(opened) if preview else None
@@ -76,7 +80,23 @@ def record(
         items[str(address)] = made[0]
 
     kept.change(address.bucket, believed.ITEMS, put)
-    return Entry(made[0], published=False)
+    return Entry(made[0], _renewed(address, made[0]))
+
+
+def _renewed(address: S3Address, feature: dict[str, Any]) -> bool:
+    """Say the same to everybody of a dataset that is published; return whether it is."""
+    shown = believed.features(kept.read(address.bucket, believed.PUBLISHED) or b"", address.bucket)
+    if str(address) not in {believed.address_of(one) for one in shown}:
+        return False
+
+    def put(items: dict[str, Any]) -> None:
+        if str(address) in items:  # else it was withdrawn meanwhile
+            files = items[str(address)]["properties"][believed.FILES]
+            told = {**feature["properties"], believed.FILES: files}
+            items[str(address)] = {**feature, "properties": told}
+
+    kept.change(address.bucket, believed.PUBLISHED, put)
+    return True
 
 
 def kind_by_name(url: str) -> str:

@@ -1,0 +1,169 @@
+"""What everybody may read, of all buckets: ``python -m appliance.data.cataloguing.collector``, of role `catalogue`.
+
+It reads the buckets' lists as somebody without keys, so that it can tell nothing that is not everybody's. Which buckets
+there are, and whose each is, the S3 gateway says. What it finds goes to a bucket of its own, as STAC and as a page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import sys
+import urllib.parse
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from appliance.data.cataloguing import believed
+from appliance.data.cataloguing.page import page
+from appliance.placement.auth.sigv4 import Keys, signed_headers
+from appliance.placement.model.s3_address import S3Address
+
+SECONDS = 10.0  # for one answer
+AT_ONCE = 8
+OWNER_BYTES = 4 * 2**20  # of all lists of one owner: who says more is left out
+ADMIN_BYTES = 64 * 2**20
+
+
+class CollectorError(RuntimeError):
+    """The S3 gateway does not say what is needed; the message has its words."""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The S3 gateway, and the keys of an S3 user who may read buckets' records.
+
+    ``place`` is its host and port.
+    """
+
+    place: str
+    keys: Keys
+
+    def _ask(self, target: str, headers: dict[str, str], most: int) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(self.place, timeout=SECONDS)
+        try:
+            connection.request("GET", target, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read(most + 1)
+        finally:
+            connection.close()
+
+    def admin(self, **parameters: str) -> Any:
+        """What the admin API says of buckets; None where there is none. Raises ``CollectorError`` or ``OSError``."""
+        target = f"/admin/bucket?{urllib.parse.urlencode(sorted({**parameters, 'format': 'json'}.items()))}"
+        headers = signed_headers(self.keys, "GET", self.place, target, datetime.now(UTC))
+        status, body = self._ask(target, headers, ADMIN_BYTES)
+        if status == http.HTTPStatus.NOT_FOUND:
+            return None
+        if status != http.HTTPStatus.OK:
+            raise CollectorError(f"GET {target}: {status}: {body[:200].decode(errors='replace')}")
+        return json.loads(body)
+
+    def published(self, bucket: str) -> bytes | None:
+        """A bucket's list, as somebody without keys reads it; None where there is none, or it is too long."""
+        status, body = self._ask(f"/{urllib.parse.quote(bucket)}/{believed.PUBLISHED}", {}, OWNER_BYTES)
+        return body if status == http.HTTPStatus.OK and len(body) <= OWNER_BYTES else None
+
+
+def collect(gateway: Gateway) -> list[dict[str, Any]]:
+    """The items that everybody may read, each with the owner of its bucket, in the order of their addresses.
+
+    Raises ``CollectorError`` or ``OSError``; then nothing is known, and what was collected before stays.
+    """
+    names = sorted(str(name) for name in gateway.admin() or [])
+    plain = [name for name in names if "/" not in name]  # those of tenants have no address of their own
+    said: dict[str, int] = defaultdict(int)
+    found: list[dict[str, Any]] = []
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for bucket, listed in zip(plain, threads.map(gateway.published, plain), strict=True):
+            record = gateway.admin(bucket=bucket) if listed else None
+            if not listed or not record:
+                continue
+            owner = str(record["owner"])
+            said[owner] += len(listed)
+            if said[owner] > OWNER_BYTES:
+                print(f"{bucket}: left out: the lists of {owner} have more than {OWNER_BYTES:,} bytes", file=sys.stderr)
+                continue
+            for one in believed.features(listed, bucket):
+                one["properties"][believed.OWNER] = owner
+                found.append(one)
+    return sorted(found, key=believed.address_of)
+
+
+def objects(features: list[dict[str, Any]], public_url: str) -> Iterator[tuple[str, str, bytes]]:
+    """What is written: name, media type and content."""
+    yield "catalogue.json", "application/geo+json", believed.document(features)
+    if public_url:
+        yield "index.html", "text/html; charset=utf-8", page(features, _pictures(features), public_url).encode()
+
+
+def _pictures(features: list[dict[str, Any]]) -> dict[str, str]:
+    found = {}
+    for one in features:
+        if believed.PREVIEW in one["assets"]:
+            address = S3Address.parse(one["assets"][believed.PREVIEW]["href"])
+            found[believed.address_of(one)] = urllib.parse.quote(f"/{address.bucket}/{address.key}")
+    return found
+
+
+def write(endpoint: str, keys: Keys, bucket: str, written: Iterator[tuple[str, str, bytes]]) -> list[str]:
+    """Write what has changed, for everybody to read; return the names. Raises botocore's errors."""
+    from botocore.config import Config
+    from botocore.exceptions import ClientError
+    from botocore.session import Session
+
+    client = Session().create_client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=endpoint,
+        aws_access_key_id=keys.access,
+        aws_secret_access_key=keys.secret,
+        config=Config(
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"mode": "standard", "max_attempts": 3},
+        ),
+    )
+    changed = []
+    try:
+        for name, media, content in written:
+            try:
+                with client.get_object(Bucket=bucket, Key=name)["Body"] as present:
+                    if present.read() == content:
+                        continue
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
+                    raise
+            # A browser or a proxy on the way keeps none: what is withdrawn is gone.
+            client.put_object(
+                Bucket=bucket, Key=name, Body=content, ContentType=media, CacheControl="no-store", ACL="public-read"
+            )
+            changed.append(name)
+    finally:
+        client.close()
+    return changed
+
+
+def main() -> int:
+    """Collect once."""
+    parser = argparse.ArgumentParser(description="Collect the published datasets of all buckets.")
+    parser.add_argument("--endpoint", required=True, help="the S3 gateway, http://HOST:PORT")
+    parser.add_argument("--credentials", type=Path, required=True, help="the file of the S3 keys")
+    parser.add_argument("--bucket", required=True, help="where what is found is written")
+    parser.add_argument("--public-url", default="", help="where everybody reads what is published, https://NAME")
+    given = parser.parse_args()
+    keys = Keys.from_file(given.credentials)
+    features = collect(Gateway(urllib.parse.urlsplit(given.endpoint).netloc, keys))
+    for name in write(given.endpoint, keys, given.bucket, objects(features, given.public_url)):
+        print(f"{name}: {len(features)} published datasets")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
