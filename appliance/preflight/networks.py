@@ -40,6 +40,23 @@ def hub_name(facility: Facility) -> Iterator[Fault]:
             yield Fault(variable, name, "give a name of the site's DNS in lower case, such as hub.example.org", host)
 
 
+def public_name(facility: Facility) -> Iterator[Fault]:
+    """What is published has a name apart from the hub's: cookies of a page there count for names above and below it."""
+    variable = "catalogue_public_name"
+    for host in facility.members("jupyterhub"):
+        name = str(facility.value(host, variable, ""))
+        hub = str(facility.value(host, "jupyterhub_name", "hub.example"))
+        if not name:
+            continue
+        labels = name.split(".")
+        sound = len(name) <= LONGEST_NAME and all(map(HOST_NAME.fullmatch, labels)) and not labels[-1].isdigit()
+        if not sound or len(labels) == 1:
+            yield Fault(variable, name, "give a name of the site's DNS in lower case, such as data.example.org", host)
+        elif name == hub or name.endswith(f".{hub}") or hub.endswith(f".{name}"):
+            fix = f"give a name that is neither {hub} nor below or above it, such as data.{hub.partition('.')[2]}"
+            yield Fault(variable, name, fix, host)
+
+
 def networks(facility: Facility) -> Iterator[Fault]:
     """Each network is one, and operators have one that they come from."""
     for variable in NETWORKS:
@@ -122,4 +139,4 @@ def _network(variable: str, text: object, host: str) -> Iterator[Fault]:
         yield Fault(variable, text, f"write {network}, or the address alone", host)
 
 
-CHECKS = (hub_name, networks, site_listeners, ceph_networks)
+CHECKS = (hub_name, public_name, networks, site_listeners, ceph_networks)

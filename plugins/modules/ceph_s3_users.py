@@ -26,7 +26,8 @@ options:
   users:
     description:
       - Researchers with C(name), and where they have them C(state) (by default C(present)) and limits of their own
-        C(s3_gib_max), C(s3_objects_max) and C(s3_buckets_max).
+        C(s3_gib_max), C(s3_objects_max) and C(s3_buckets_max). C(caps), such as C(buckets=read), is a right on the
+        gateway's own interface, for the facility's users; what a user has beside it is taken away.
     type: list
     elements: dict
     required: true
@@ -141,6 +142,18 @@ class Served:
     taken_by: str = ""
 
 
+def caps_commands(wanted: Mapping[str, Any], shown: Mapping[str, Any]) -> list[list[str]]:
+    """What `radosgw-admin` has to be told of a user's rights; nothing of a user whose rights are not named."""
+    if "caps" not in wanted:
+        return []
+    name, has = wanted["name"], {f"{cap['type']}={cap['perm']}" for cap in shown.get("caps", [])}
+    surplus = sorted(has - {wanted["caps"]})
+    commands = [["caps", "rm", f"--uid={name}", f"--caps={';'.join(surplus)}"]] if surplus else []
+    return (
+        commands if wanted["caps"] in has else [*commands, ["caps", "add", f"--uid={name}", f"--caps={wanted['caps']}"]]
+    )
+
+
 def suspend(module: AnsibleModule, cluster: Cluster, name: str) -> Served:
     """End what a user's keys open; the gateways tell each other."""
     if cluster.rgw("user", "info", "--uid", name).get("suspended"):
@@ -168,7 +181,7 @@ def serve(
         return Served(changed=True)
     else:
         user = cluster.rgw("user", "create", "--uid", name, "--display-name", name)
-    commands = Limits.of(wanted, module.params).commands(name, user)
+    commands = Limits.of(wanted, module.params).commands(name, user) + caps_commands(wanted, user)
     if user.get("suspended"):
         commands.append(["user", "enable", f"--uid={name}"])
     if not module.check_mode:

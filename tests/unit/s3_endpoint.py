@@ -48,6 +48,7 @@ class S3Endpoint:
         cut: how many of the next answers with a body break off in the middle of it.
         policies: of buckets, as they were put.
         public: objects ("bucket/key") that have an ACL for everybody.
+        owners: of buckets that are not named after them.
         guarded: whether those without keys read only what a policy or an ACL opens to everybody.
         full: whether nothing more may be written, as with a quota that is used up.
     """
@@ -60,6 +61,7 @@ class S3Endpoint:
     full: bool = False
     policies: dict[str, str] = field(default_factory=dict)
     public: set[str] = field(default_factory=set)
+    owners: dict[str, str] = field(default_factory=dict)
     guarded: bool = False
     parts: dict[str, bytes] = field(default_factory=dict)
 
@@ -110,7 +112,12 @@ class S3Endpoint:
         self.refuse = self.cut = 0
         self.full = self.guarded = False
         self.policies.clear()
+        self.owners.clear()
         self.public.clear()
+
+    def buckets_of(self, user: str) -> list[str]:
+        names = sorted(one.name for one in self.folder.iterdir())
+        return [name for name in names if self.owners.get(name, name) == user]
 
     def opens(self, path: str) -> bool:
         """Whether everybody reads "/bucket/key"; what forbids goes before what allows."""
@@ -161,6 +168,8 @@ class _Handler(http_serving.Handler):
             return self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
         if self.s3.guarded and "Authorization" not in self.headers and not self.s3.opens(path):
             return self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        if path == "/admin/bucket":
+            return self._admin(query.get("bucket", [""])[0])
         if "policy" in query:
             return self._policy(method, path.strip("/"), body)
         file = self.s3.folder / path.lstrip("/")
@@ -169,7 +178,7 @@ class _Handler(http_serving.Handler):
         if method == "PUT" and self.s3.full:
             return self._answer(403, b"<Error><Code>QuotaExceeded</Code></Error>")
         if method == "GET" and path == "/":
-            names = "".join(f"<Bucket><Name>{escape(one.name)}</Name></Bucket>" for one in self.s3.folder.iterdir())
+            names = "".join(f"<Bucket><Name>{escape(name)}</Name></Bucket>" for name in self.s3.buckets_of("alice"))
             listed = f"<ListAllMyBucketsResult><Buckets>{names}</Buckets></ListAllMyBucketsResult>"
             return self._answer(200, listed.encode())
         if method == "PUT":
@@ -200,6 +209,14 @@ class _Handler(http_serving.Handler):
             content_range = {"Content-Range": f"bytes {start}-{end - 1}/{len(data)}"}
             return self._answer(206, data[start:end], {**etag, **content_range})
         return self._answer(200, data if method == "GET" else b"", etag, length=len(data))
+
+    def _admin(self, bucket: str) -> None:
+        """The gateway's own interface: all buckets, or one's record; each belongs to who it is named after."""
+        names = sorted(one.name for one in self.s3.folder.iterdir())
+        if bucket and bucket not in names:
+            return self._answer(404, b"{}")
+        told = {"bucket": bucket, "owner": self.s3.owners.get(bucket, bucket)} if bucket else names
+        return self._answer(200, json.dumps(told).encode())
 
     def _policy(self, method: str, bucket: str, body: bytes) -> None:
         if method == "PUT":

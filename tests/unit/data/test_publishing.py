@@ -49,7 +49,9 @@ def read_by_everybody(endpoint: S3Endpoint) -> set[str]:
     for name in [*endpoint.objects(), "alice/", "alice"]:
         connection = http.client.HTTPConnection(place.netloc, timeout=30)
         connection.request("GET", f"/{quote(name)}")
-        if connection.getresponse().status != 403:
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 403:
             found.add(name)
         connection.close()
     return found

@@ -51,6 +51,7 @@ GIVEN: dict[str, Any] = {
 }
 REGISTERED: dict[str, Any] = {
     "__ceph_common_policy": {"stdout": "ceph-common:\n  Installed: (none)\n  Candidate: 20.2.4\n", "rc": 0},
+    "__catalogue_s3": {"credentials": {"appliance-catalogue": "its keys"}, "taken": {}},
     "__ceph_client_auth": {"keys": {"client.x": "x"}},
     "__accounts_operator": {"stdout_lines": ["root", "root"]},
     "__accounts_pam": {"content": ""},
