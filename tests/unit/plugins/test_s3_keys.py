@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ansible.module_utils import s3_old_keys
 
 import ceph_s3_users
@@ -100,6 +101,24 @@ def test_one_gets_a_new_key_and_the_old_one_ends_at_its_time() -> None:
     assert ceph.keys == {"alice": ["new-1"], "bob": ["kept"]}
     assert s3_keys.end(HOUR, ceph) == ([], [])
     assert run(ceph) == {"alice": "new-1", "bob": "kept"}
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted", "commands"),
+    [
+        ([], "buckets=read", [("add", "buckets=read")]),
+        (["buckets=read"], "buckets=read", []),
+        (["buckets=*", "users=read"], "buckets=read", [("rm", "buckets=*;users=read"), ("add", "buckets=read")]),
+        (["users=*"], None, []),
+    ],
+)
+def test_a_user_has_the_right_that_is_named_and_no_other(
+    has: list[str], wanted: str | None, commands: list[tuple[str, str]]
+) -> None:
+    shown = {"caps": [dict(zip(("type", "perm"), cap.split("="), strict=True)) for cap in has]}
+    asked = {"name": "x", **({"caps": wanted} if wanted else {})}
+    told = ceph_s3_users.caps_commands(asked, shown)
+    assert told == [["caps", verb, "--uid=x", f"--caps={caps}"] for verb, caps in commands]
 
 
 def test_an_old_key_stays_until_all_machines_have_the_new_one() -> None:

@@ -117,3 +117,24 @@ def test_the_hub_has_a_name_of_dns(request_: Request, judged: Judged, name: str,
     request_["hostvars"]["head1"]["jupyterhub_name"] = name
     told_of = [(fault.variable, fault.value) for fault in judged(request_)]
     assert told_of == ([] if sound else [("jupyterhub_name", name)])
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"),
+    [
+        ("", True),
+        ("data.example.org", True),
+        ("hub.example.org", False),
+        ("data.hub.example.org", False),  # a researcher's server would have that name
+        ("example.org", False),  # its cookies would count for the hub
+        ("data", False),
+        ("Data.example.org", False),
+        ("10.20.0.1", False),
+    ],
+)
+def test_what_is_published_has_a_name_apart_from_the_hubs(
+    request_: Request, judged: Judged, name: str, sound: bool
+) -> None:
+    request_["hostvars"]["head1"] |= {"jupyterhub_name": "hub.example.org", "catalogue_public_name": name}
+    told_of = [(fault.variable, fault.value) for fault in judged(request_)]
+    assert told_of == ([] if sound else [("catalogue_public_name", name)])
