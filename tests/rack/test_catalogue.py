@@ -1,4 +1,4 @@
-"""A dataset recorded, published, read by somebody outside over HTTPS, and withdrawn: on all gateways within a minute."""
+"""A dataset recorded, published, read by somebody outside over HTTPS, and withdrawn within a minute on all gateways."""
 
 from __future__ import annotations
 
