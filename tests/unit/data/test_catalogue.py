@@ -18,6 +18,7 @@ from appliance.data import DataError, catalogue, forget, record, virtualize
 from appliance.data.cataloguing import kept, search
 from appliance.data.cataloguing.believed import ITEMS, is_found, kind_of
 from appliance.data.cataloguing.items import item_of
+from appliance.data.cataloguing.own_page import PREVIEW_BYTES, own_page
 
 
 def sea(start: str = "2000-01-01", west: float = -30.0, **attributes: Any) -> xr.Dataset:
@@ -268,6 +269,17 @@ def test_others_published_datasets_are_found(endpoint: S3Endpoint) -> None:
         ("s3://alice/a.zarr", False),
         ("s3://colleague/a.zarr", True),
     ]
+
+
+def test_the_researchers_page_holds_the_pictures_and_nothing_that_is_none(
+    endpoint: S3Endpoint, written: Callable[..., str]
+) -> None:
+    entry = record(written("north.zarr", sea()))
+    assert own_page().count("data:image/png;base64,iVBOR") == 1
+    picture = endpoint.folder / entry.feature["assets"]["thumbnail"]["href"].removeprefix("s3://")
+    for other in (b"<svg onload='alert(1)'/>", picture.read_bytes() + bytes(PREVIEW_BYTES)):
+        picture.write_bytes(other)
+        assert "<img" not in own_page()
 
 
 TIMES = {
