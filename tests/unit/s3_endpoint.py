@@ -50,6 +50,7 @@ class S3Endpoint:
         public: objects ("bucket/key") that have an ACL for everybody.
         owners: of buckets that are not named after them.
         guarded: whether those without keys read only what a policy or an ACL opens to everybody.
+        unlisted: buckets of others that may be read and not listed: what is not there is refused as what is secret is.
         full: whether nothing more may be written, as with a quota that is used up.
     """
 
@@ -63,6 +64,7 @@ class S3Endpoint:
     public: set[str] = field(default_factory=set)
     owners: dict[str, str] = field(default_factory=dict)
     guarded: bool = False
+    unlisted: set[str] = field(default_factory=set)
     parts: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -114,6 +116,7 @@ class S3Endpoint:
         self.policies.clear()
         self.owners.clear()
         self.public.clear()
+        self.unlisted.clear()
 
     def buckets_of(self, user: str) -> list[str]:
         names = sorted(one.name for one in self.folder.iterdir())
@@ -173,6 +176,8 @@ class _Handler(http_serving.Handler):
         if "policy" in query:
             return self._policy(method, path.strip("/"), body)
         file = self.s3.folder / path.lstrip("/")
+        if path.split("/")[1] in self.s3.unlisted and not file.is_file():
+            return self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
         if method == "POST":
             return self._post(path, query, body)
         if method == "PUT" and self.s3.full:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -31,13 +32,37 @@ def open_dataset(url: str, kind: str, **options: Any) -> xr.Dataset:
     if kind == "netcdf":
         opened = xr.open_dataset(url, **{"chunks": {}, **options})
         return opened
+    if kind == "zarr":
+        return _open_zarr(url, options)
     opened = xr.open_zarr(_store(url, kind), **({"consolidated": False} if kind == "icechunk" else {}) | options)
     return opened
 
 
+def _open_zarr(url: str, options: dict[str, Any]) -> xr.Dataset:
+    """Open a Zarr store, also one in a bucket that this reader may not list.
+
+    There the S3 gateway refuses what does not exist as it refuses what is secret. Zarr looks for the metadata of both
+    versions of its format, and one of them never exists: so each is tried by itself. A chunk that is refused stays an
+    error, as it may be one that its owner has just withdrawn.
+    """
+    opened: xr.Dataset
+    try:
+        opened = xr.open_zarr(url, **options)
+        return opened
+    except PermissionError as error:
+        refused = error
+    for version in (3, 2):
+        try:
+            opened = xr.open_zarr(url, **{"zarr_format": version, "consolidated": True, **options})
+            return opened
+        except (PermissionError, ValueError):  # ValueError: no consolidated metadata
+            continue
+    raise PermissionError(
+        errno.EACCES, "S3 refuses: it is not published, not there, or has no consolidated metadata", url
+    ) from refused
+
+
 def _store(url: str, kind: str) -> Any:
-    if kind == "zarr":
-        return url
     from appliance.data.stores import virtual_store
 
     if kind == "kerchunk":

@@ -57,6 +57,11 @@ def publish(url: str, *, licence: str, citation: str) -> Entry:
     said = {"license": licence, "sci:citation": believed.text(citation)}
     feature["properties"] |= said
     feature["properties"][believed.FILES] = _files(address, believed.kind_of(feature), _listed(address.bucket))
+    if believed.kind_of(feature) == "zarr" and not _is_consolidated(address):
+        raise DataError(
+            f"{address}: has no consolidated metadata, and nobody else may list what is there, so nobody else could "
+            f'open it: `zarr.consolidate_metadata("{address}")` first'
+        )
     _check_size(address.bucket, [*_listed(address.bucket).values(), feature])
 
     def note(items: dict[str, Any]) -> None:
@@ -137,6 +142,17 @@ def _files(address: S3Address, kind: str, published: dict[str, dict[str, Any]]) 
     if len(files) > believed.NAMES_MAX:
         raise DataError(f"{address}: {_too_many(address)}")
     return sorted(files)
+
+
+def _is_consolidated(address: S3Address) -> bool:
+    """Whether the metadata of all of a Zarr store's arrays stand in one object, in either version of the format."""
+    if kept.read(address.bucket, f"{address.key}/.zmetadata") is not None:
+        return True
+    try:
+        told = json.loads(kept.read(address.bucket, f"{address.key}/zarr.json") or b"{}")
+    except ValueError:
+        return False
+    return isinstance(told, dict) and bool(told.get("consolidated_metadata"))
 
 
 def _too_many(address: S3Address) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import fsspec
 import numpy as np
 import plain_xarray  # noqa: F401  # as the interpreter of an environment does
 import pystac
 import pytest
 import xarray as xr
+from catalogue_items import item
 from s3_endpoint import S3Endpoint
 
 from appliance.data import DataError, catalogue, forget, record, virtualize
@@ -60,6 +62,33 @@ def test_what_was_written_is_found_and_opened_in_one_line(written: Callable[...,
     url = written("north.zarr", sea(title="North Atlantic"))
     record(url)
     xr.testing.assert_identical(catalogue().search("atlantic surface").open().load(), sea(title="North Atlantic"))
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("attributes", [{}, {"title": "North"}])
+def test_anothers_dataset_is_opened_though_its_bucket_is_not_listed(
+    endpoint: S3Endpoint, zarr_format: Any, attributes: dict[str, str]
+) -> None:
+    """The S3 gateway refuses what is not there as it refuses what is secret: Zarr asks for both its versions' names."""
+    (endpoint.folder / "carol").mkdir()
+    url = "s3://carol/north.zarr"
+    sea(**attributes).to_zarr(url, mode="w", consolidated=True, zarr_format=zarr_format)
+    entry = search.Entry(item(url), published=True)
+    endpoint.unlisted.add("carol")
+    fsspec.filesystem("s3").invalidate_cache()
+    xr.testing.assert_identical(entry.open().load(), sea(**attributes))
+
+
+def test_a_chunk_that_is_refused_is_no_chunk_of_nothing(endpoint: S3Endpoint) -> None:
+    (endpoint.folder / "carol").mkdir()
+    url = "s3://carol/north.zarr"
+    sea().to_zarr(url, mode="w", consolidated=True, zarr_format=2)
+    entry = search.Entry(item(url), published=True)
+    endpoint.unlisted.add("carol")
+    opened = entry.open()
+    (endpoint.folder / "carol/north.zarr/sst/0.0.0").unlink()
+    with pytest.raises(PermissionError):
+        opened.load()
 
 
 def test_an_entry_says_what_the_dataset_is(written: Callable[..., str]) -> None:

@@ -161,6 +161,19 @@ def test_withdrawing_says_what_else_lets_everybody_read(endpoint: S3Endpoint) ->
     assert not any(one.published for one in catalogue())
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_what_nobody_else_could_open_is_not_published(endpoint: S3Endpoint, zarr_format: Any) -> None:
+    url = "s3://alice/plain.zarr"
+    dataset = xr.Dataset({"a": (("y", "x"), np.ones((2, 3)))})
+    dataset.to_zarr(url, mode="w", consolidated=False, zarr_format=zarr_format)
+    record(url)
+    with pytest.raises(DataError, match="has no consolidated metadata"):
+        publish(url, **SAID)
+    assert endpoint.policies == {}
+    dataset.to_zarr(url, mode="w", consolidated=True, zarr_format=zarr_format)
+    assert publish(url, **SAID).published
+
+
 def test_references_to_anothers_files_are_not_published(endpoint: S3Endpoint) -> None:
     references = {".zgroup": '{"zarr_format": 2}', "a/0": ["s3://carol/secret.nc", 0, 8]}
     kept.write("alice", "all.json", json.dumps({"version": 1, "refs": references}).encode(), "application/json")
