@@ -108,6 +108,14 @@ def test_the_public_name_opens_nothing_that_is_not_everybodys(there: Scene) -> N
         assert asked(secret, **headers)[0] == 403
 
 
+@pytest.mark.parametrize("name", ["data.bin", ".zmetadata", "a/zarr.json"])
+def test_nobody_outside_learns_which_buckets_and_objects_there_are(there: Scene, name: str) -> None:
+    nowhere = asked(f"/no-such-bucket-{secrets.token_hex(4)}/{name}")
+    there_but_not_published = asked(there.fill("/{bucket}/") + name)
+    assert nowhere[:2] == there_but_not_published[:2]
+    assert nowhere[0] in (403, 404)
+
+
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE", "PATCH", "OPTIONS"])
 def test_the_public_name_only_reads(there: Scene, method: str) -> None:
     assert asked(there.fill("/{bucket}/new"), method)[0] == 405

@@ -78,14 +78,16 @@ def test_what_is_published_is_everybodys_and_within_a_minute_nobodys(hers: Noteb
     until(lambda: {status_at(store, path) for store in STORES} == {"200"})
     status, body = asked(path)
     assert (status, "metadata" in json.loads(body)) == (200, True)
-    assert asked(path.replace("test.zarr", "test-2.zarr"))[0] == 403
+    assert asked("/alice/catalogue-test.zarr/zarr.json")[0] == 404, "Zarr looks for it, and goes on"
+    assert asked(path.replace("test.zarr", "test-2.zarr"))[0] == 404
     until(lambda: b"alice/catalogue-test.zarr" in asked("/")[1])
     assert b"catalogue-test-2" not in asked("/")[1]
     began = time.monotonic()
     hers.run(WITHDRAW)
     until(lambda: {status_at(store, path) for store in STORES} == {"403"})
     assert time.monotonic() - began < 60
-    assert asked(path)[0] == 403
+    assert asked(path)[0] == 404
+    assert asked("/alice/catalogue-test.zarr/sst/0.0.0")[0] == 403
     until(lambda: b"alice/catalogue-test.zarr" not in asked("/")[1])
 
 
