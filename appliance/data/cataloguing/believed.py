@@ -133,6 +133,11 @@ def _is_key(value: Any) -> bool:
     return isinstance(value, str) and is_plain(value)
 
 
+def is_bucket(name: str) -> bool:
+    """Whether it is the name of a bucket of which items are believed."""
+    return _BUCKET.fullmatch(name) is not None
+
+
 def licence(value: Any) -> str | None:
     """An identifier of a licence, as SPDX has them; None for anything else."""
     return value if _matches(_LICENCE, value) else None
@@ -168,7 +173,7 @@ def _named(told: Any, one: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[s
 
 
 def _dimension(told: dict[str, Any]) -> dict[str, Any]:
-    made: dict[str, Any] = {"type": text(told.get("type", "other"))}
+    made: dict[str, Any] = {"type": "other"} | _texts(told, ("type",))
     if told.get("axis") in ("x", "y", "z"):
         made["axis"] = told["axis"]
     extent = told.get("extent")
@@ -184,7 +189,8 @@ def _dimension(told: dict[str, Any]) -> dict[str, Any]:
 def _variable(told: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {"type": "data" if told.get("type") == "data" else "auxiliary"}
     dimensions, shape = told.get("dimensions"), told.get("shape")
-    made["dimensions"] = [text(one) for one in dimensions[:NUMBERS_MAX]] if isinstance(dimensions, list) else []
+    named = [one for one in dimensions if isinstance(one, str)] if isinstance(dimensions, list) else []
+    made["dimensions"] = [text(one) for one in named[:NUMBERS_MAX]]
     made["shape"] = [one for one in shape[:NUMBERS_MAX] if _number(one)] if isinstance(shape, list) else []
     return made | _texts(told, ("unit", "description", "cf:standard_name", "data_type"))
 

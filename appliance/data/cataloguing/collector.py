@@ -26,7 +26,9 @@ from appliance.placement.model.s3_address import S3Address
 
 SECONDS = 10.0  # for one answer
 AT_ONCE = 8
-OWNER_BYTES = 4 * 2**20  # of all lists of one owner: who says more is left out
+# What one owner may say, so that nobody makes the catalogue too large for all others.
+OWNER_BYTES = 2 * 2**20  # of all their lists as they wrote them, and of what is made of these
+OWNER_ITEMS = 1000  # a short item becomes one many times as long
 ADMIN_BYTES = 64 * 2**20
 
 
@@ -75,24 +77,43 @@ def collect(gateway: Gateway) -> list[dict[str, Any]]:
 
     Raises ``CollectorError`` or ``OSError``; then nothing is known, and what was collected before stays.
     """
-    names = sorted(str(name) for name in gateway.admin() or [])
-    plain = [name for name in names if "/" not in name]  # those of tenants have no address of their own
-    said: dict[str, int] = defaultdict(int)
-    found: list[dict[str, Any]] = []
+    # Names that no item can have are not asked for: a request for them might fail, and nothing would be collected.
+    names = [name for name in sorted(map(str, gateway.admin() or [])) if believed.is_bucket(name)]
+    told: dict[str, _Told] = defaultdict(_Told)
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        for bucket, listed in zip(plain, threads.map(gateway.published, plain), strict=True):
-            record = gateway.admin(bucket=bucket) if listed else None
-            if not listed or not record:
-                continue
-            owner = str(record["owner"])
-            said[owner] += len(listed)
-            if said[owner] > OWNER_BYTES:
-                print(f"{bucket}: left out: the lists of {owner} have more than {OWNER_BYTES:,} bytes", file=sys.stderr)
-                continue
-            for one in believed.features(listed, bucket):
-                one["properties"][believed.OWNER] = owner
-                found.append(one)
-    return sorted(found, key=believed.address_of)
+        for first in range(0, len(names), AT_ONCE):  # no more lists than these are in memory
+            some = names[first : first + AT_ONCE]
+            for bucket, listed in zip(some, threads.map(gateway.published, some), strict=True):
+                if listed and (record := gateway.admin(bucket=bucket)):
+                    told[str(record["owner"])].add(bucket, listed, str(record["owner"]))
+    for owner, of_owner in sorted(told.items()):
+        if of_owner.left_out:
+            where = ", ".join(f"s3://{bucket}" for bucket in of_owner.left_out[:5])
+            most = f"{OWNER_ITEMS} datasets or {OWNER_BYTES:,} bytes"
+            print(f"{owner}: publishes more than {most}: not all of {where} is listed", file=sys.stderr)
+    return sorted((one for of_owner in told.values() for one in of_owner.items), key=believed.address_of)
+
+
+class _Told:
+    """What one owner's buckets list, up to the most that one owner may say."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = []
+        self.left_out: list[str] = []
+        self._said = self._made = 0
+
+    def add(self, bucket: str, listed: bytes, owner: str) -> None:
+        self._said += len(listed)
+        if self._said > OWNER_BYTES:
+            self.left_out.append(bucket)
+            return
+        for one in believed.features(listed, bucket):
+            one["properties"][believed.OWNER] = owner
+            self._made += len(believed.document([one]))
+            if self._made > OWNER_BYTES or len(self.items) >= OWNER_ITEMS:
+                self.left_out.append(bucket)
+                return
+            self.items.append(one)
 
 
 def objects(features: list[dict[str, Any]], public_url: str) -> Iterator[tuple[str, str, bytes]]:

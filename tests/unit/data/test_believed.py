@@ -76,6 +76,8 @@ VALUES: dict[str, tuple[tuple[str, ...], Any]] = {
     "variables that are none": (("properties", "cube:variables"), ["a"]),
     "a shape that is none": (("properties", "cube:variables"), {"a": {"shape": ["x", True, 10**400], "dimensions": 1}}),
     "a size that is none": (("properties", "cube:dimensions"), {"a": {"size": "many", "extent": [1]}}),
+    "a type that is a list of lists": (("properties", "cube:dimensions"), {"a": {"type": [[[]]]}}),
+    "dimensions that are no names": (("properties", "cube:variables"), {"a": {"dimensions": [["a"], {"b": 1}]}}),
     "a lone half of a character": (("properties", "title"), "\ud800"),
 }
 

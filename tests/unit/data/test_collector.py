@@ -81,7 +81,48 @@ def test_nobodys_lists_keep_others_out(
     endpoint.owners |= {f"mallory-{number}": "mallory" for number in range(5)}
     published("zoe")
     assert list(owners(gateway)) == ["s3://mallory-2/a.zarr", "s3://zoe/a.zarr"]
-    assert "mallory-4: left out: the lists of mallory have more than" in capsys.readouterr().err
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("mallory: publishes more than 1000 datasets")
+    assert "s3://mallory-3, s3://mallory-4" in said
+
+
+def test_many_short_items_of_one_owner_keep_no_others_out(
+    gateway: Gateway, published: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each becomes one that is many times as long, of the collector's memory and of everybody's page."""
+    asset = {"data": {"href": "s3://mallory/{}", "type": believed.KINDS["zarr"]}}
+    short = [
+        json.dumps({"id": "a", "assets": asset}).replace("{}", str(number))
+        for number in range(collector.OWNER_ITEMS + 1)
+    ]
+    published("mallory", f'{{"features": [{",".join(short)}]}}'.encode())
+    published("zoe")
+    found = owners(gateway)
+    assert len(found) == collector.OWNER_ITEMS + 1
+    assert found["s3://zoe/a.zarr"] == "zoe"
+    assert "not all of s3://mallory is listed" in capsys.readouterr().err
+
+
+def test_what_is_made_of_one_owners_items_is_bounded(gateway: Gateway, published: Publish) -> None:
+    # Written in two bytes, each of these letters takes six in what is made.
+    item_of = '{{"id":"a","assets":{{"data":{{"href":"s3://mallory/{}","type":"{}"}}}},"properties":{{"title":"{}"}}}}'
+    letters = "\u00e4" * believed.TEXT_MAX
+    listed = ",".join(item_of.format(number, believed.KINDS["zarr"], letters) for number in range(200))
+    published("mallory", f'{{"features":[{listed}]}}'.encode())
+    made = collect(gateway)
+    assert 0 < len(believed.document(made)) <= collector.OWNER_BYTES
+    assert len(made) < 200
+
+
+def test_buckets_whose_names_no_item_can_have_are_not_asked_for(
+    endpoint: S3Endpoint, gateway: Gateway, published: Publish
+) -> None:
+    published("tenant%2Fhers", b"{}")
+    published("a b", b"{}")
+    published("zoe")
+    endpoint.log.clear()
+    assert list(owners(gateway)) == ["s3://zoe/a.zarr"]
+    assert not [path for _, _, path, _ in endpoint.log if path.startswith(("/tenant", "/a b"))]
 
 
 def test_a_gateway_that_does_not_say_ends_it(endpoint: S3Endpoint, gateway: Gateway) -> None:
