@@ -74,7 +74,7 @@ def withdraw(url: str) -> None:
 
     with errors():
         take(url)
-    click.echo(f"{url} is yours alone again")
+    click.echo(f"{url} is not published: somebody without keys is refused")
 
 
 COMMANDS = (record, forget, find, publish, withdraw)

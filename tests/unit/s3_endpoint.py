@@ -47,6 +47,8 @@ class S3Endpoint:
         refuse: how many of the next requests are answered with 503.
         cut: how many of the next answers with a body break off in the middle of it.
         policies: of buckets, as they were put.
+        behind: what every other request without keys still finds as policies, as at a gateway that has not heard of others;
+            None for none.
         public: objects ("bucket/key") that have an ACL for everybody.
         owners: of buckets that are not named after them.
         guarded: whether those without keys read only what a policy or an ACL opens to everybody.
@@ -61,6 +63,7 @@ class S3Endpoint:
     cut: int = 0
     full: bool = False
     policies: dict[str, str] = field(default_factory=dict)
+    behind: dict[str, str] | None = None
     public: set[str] = field(default_factory=set)
     owners: dict[str, str] = field(default_factory=dict)
     guarded: bool = False
@@ -117,6 +120,7 @@ class S3Endpoint:
         self.owners.clear()
         self.public.clear()
         self.unlisted.clear()
+        self.behind = None
 
     def buckets_of(self, user: str) -> list[str]:
         names = sorted(one.name for one in self.folder.iterdir())
@@ -125,7 +129,8 @@ class S3Endpoint:
     def opens(self, path: str) -> bool:
         """Whether everybody reads "/bucket/key"; what forbids goes before what allows."""
         name = path.lstrip("/")
-        policy = json.loads(self.policies.get(name.partition("/")[0], '{"Statement": []}'))
+        policies = self.policies if self.behind is None or len(self.log) % 2 else self.behind
+        policy = json.loads(policies.get(name.partition("/")[0], '{"Statement": []}'))
         effects = {
             statement["Effect"]
             for statement in policy["Statement"]

@@ -18,7 +18,10 @@ TRIES = 50  # changes by others that one change gives way to
 
 def read(bucket: str, key: str) -> bytes | None:
     """An object's bytes; None where there is none, or it is not for this reader. Raises ``OSError``."""
-    return _read(bucket, key)[0]
+    try:
+        return _read(bucket, key)[0]
+    except PermissionError:
+        return None
 
 
 def _read(bucket: str, key: str) -> tuple[bytes | None, str | None]:
@@ -27,7 +30,7 @@ def _read(bucket: str, key: str) -> tuple[bytes | None, str | None]:
         return bytes(got.bytes()), got.meta["e_tag"]
     except (BaseError, OSError) as error:
         told = objects.plain(error, bucket, key)
-        if isinstance(told, FileNotFoundError | PermissionError):
+        if isinstance(told, FileNotFoundError):
             return None, None
         raise told from error
 
@@ -61,11 +64,14 @@ def change(bucket: str, key: str, changed: Callable[[dict[str, Any]], None]) -> 
     """
     client = objects.store(bucket, objects.own_access())
     for _ in range(TRIES):
-        present, etag = _read(bucket, key)
+        try:
+            present, etag = _read(bucket, key)
+        except PermissionError as error:
+            raise _anothers(bucket) from error
         items, others = _taken_apart(bucket, key, present)
         before = dict(items)
         changed(items)
-        if items == before and present is not None:
+        if items == before:
             return
         data = believed.document([*(items[address] for address in sorted(items)), *others])
         try:
@@ -85,9 +91,13 @@ def change(bucket: str, key: str, changed: Callable[[dict[str, Any]], None]) -> 
                 continue
             told = objects.plain(error, bucket, key)
             if isinstance(told, PermissionError):
-                raise PermissionError(errno.EACCES, "S3 refuses: the bucket is another's", f"s3://{bucket}") from error
+                raise _anothers(bucket) from error
             raise told from error
     raise DataError(f"s3://{bucket}/{key}: others wrote it {TRIES} times meanwhile: try again")
+
+
+def _anothers(bucket: str) -> PermissionError:
+    return PermissionError(errno.EACCES, "S3 refuses: the bucket is another's", f"s3://{bucket}")
 
 
 def _taken_apart(bucket: str, key: str, present: bytes | None) -> tuple[dict[str, Any], list[Any]]:

@@ -26,6 +26,11 @@ from appliance.placement.model.s3_address import S3Address
 STATEMENT = "appliance-published"  # its Sid
 POLICY_BYTES = 20 * 2**10  # S3's limit on a bucket's policy
 TRIES = 20
+OF_ONE_OBJECT = ("kerchunk", "netcdf")  # kinds; what is of another kind is all that lies below its address
+FILES_ASKED = 8  # files of a withdrawn dataset that are looked at as somebody without keys
+# How often each is asked for. Where no gateway is on this machine they answer in turn, so each of a few is heard;
+# elsewhere it is the nearest one alone.
+ASKED = 8
 # In the names of a policy's resources these mean more than themselves (S3 User Guide, "Bucket policy resources").
 MEAN_MORE = "*?$"
 
@@ -72,13 +77,16 @@ def publish(url: str, *, licence: str, citation: str) -> Entry:
     kept.change(address.bucket, believed.PUBLISHED, lambda items: items.update({str(address): feature}))
     try:
         _open(address.bucket)
-        if not _is_open(address, believed.kind_of(feature)):
+        first = _first(address, believed.kind_of(feature))
+        if first is None:
+            raise DataError(f"{address}: there is nothing")
+        if not _is_read(address.bucket, first):
             raise DataError(
                 f"{address}: everybody is still refused: a statement of the bucket's policy or its PublicAccessBlock "
                 "forbids it: change that, and publish it again; it is not published"
             )
     except BaseException:
-        withdraw(url)
+        _close(address)
         raise
     return Entry(feature, published=True)
 
@@ -86,26 +94,58 @@ def publish(url: str, *, licence: str, citation: str) -> Entry:
 def withdraw(url: str) -> None:
     """Take a dataset back: nobody reads it without its owner's leave any more. The dataset stays.
 
-    It may be called again for one that is withdrawn, and then makes sure.
+    It may be called again for one that is withdrawn, and then makes sure. Whoever has a right to the bucket by another
+    way keeps it.
 
     Raises:
-        DataError: everybody may still read it, by something else than publishing; the message says what to do.
+        DataError: it is neither published nor in the catalogue, or somebody without keys may still read some of it;
+            the message says what to do.
         OSError: S3 cannot be reached, or refuses.
     """
     address = _address(url)
-    before = _listed(address.bucket)
-    taken = before.pop(str(address), None)
+    _policy(address.bucket, None)  # S3's own word, where the bucket is another's
+    feature = _listed(address.bucket).get(str(address)) or _listed(address.bucket, believed.ITEMS).get(str(address))
+    if feature is None:
+        raise DataError(f"{address}: is neither published nor in the catalogue; `appliance data find` lists what is")
+    others = _close(address)
+    if within := [believed.address_of(one) for one in others if _covers(one, address)]:
+        raise DataError(
+            f"{address}: is not listed any more, but everybody may still read it as a part of {within[0]}, which is "
+            "published: withdraw that too"
+        )
+    for key in _looked_at(address, feature, others):
+        if any(_is_read(address.bucket, key) for _ in range(ASKED)):
+            raise DataError(
+                f"{address}: is not listed any more, but {S3Address(address.bucket, key)} may still be read by "
+                "everybody: withdraw it again, in case a gateway has not heard of it yet; if that says the same, it is "
+                "opened by an ACL or another statement of the bucket's policy: take that back too"
+            )
+
+
+def _close(address: S3Address) -> list[dict[str, Any]]:
+    """Take a dataset out of policy and list; return the items that stay published."""
+    listed = _listed(address.bucket)
+    listed.pop(str(address), None)
     # Closed first: one who is stopped in between leaves a dataset that is listed and not read, never the other way.
-    _put_statement(address.bucket, before.values())
+    _put_statement(address.bucket, listed.values())
     kept.change(address.bucket, believed.PUBLISHED, lambda items: items.pop(str(address), None) and None)
     _open(address.bucket)
-    kind = believed.kind_of(taken) if taken else ""
-    covered = any(_covers(one, address) for one in before.values())
-    if taken and not covered and _is_open(address, kind):
-        raise DataError(
-            f"{address}: is not listed any more, but everybody may still read it, by an ACL or another statement of "
-            "the bucket's policy: take that back too"
-        )
+    return list(_listed(address.bucket).values())
+
+
+def _looked_at(address: S3Address, feature: dict[str, Any], others: list[dict[str, Any]]) -> list[str]:
+    """Some of the objects that a withdrawn dataset had opened, and that no other one opens."""
+    first = _first(address, believed.kind_of(feature))
+    keys = [first] if first else []
+    keys += feature["properties"][believed.FILES][:FILES_ASKED]
+    if believed.PREVIEW in feature["assets"]:
+        keys.append(S3Address.parse(feature["assets"][believed.PREVIEW]["href"]).key)
+    opened = set(_resources(others))
+    return [
+        key
+        for key in keys
+        if key not in opened and not any(_covers(one, S3Address(address.bucket, key)) for one in others)
+    ]
 
 
 def _address(url: str) -> S3Address:
@@ -164,8 +204,8 @@ def _too_many(address: S3Address) -> str:
 
 
 def _covers(feature: dict[str, Any], file: S3Address) -> bool:
-    """Whether a published item opens an object."""
-    return believed.kind_of(feature) == "files" and str(file).startswith(f"{believed.address_of(feature)}/")
+    """Whether a published item opens an object because it opens all that is below its address."""
+    return believed.kind_of(feature) not in OF_ONE_OBJECT and str(file).startswith(f"{believed.address_of(feature)}/")
 
 
 def _resources(features: Iterable[dict[str, Any]]) -> Iterator[str]:
@@ -174,7 +214,7 @@ def _resources(features: Iterable[dict[str, Any]]) -> Iterator[str]:
         # A list that was written by hand opens no more than one that was not.
         if any(c in address.key for c in MEAN_MORE):
             continue
-        yield address.key if kind in ("kerchunk", "netcdf") else f"{address.key}/*"
+        yield address.key if kind in OF_ONE_OBJECT else f"{address.key}/*"
         yield from (name for name in feature["properties"][believed.FILES] if not any(c in name for c in MEAN_MORE))
         if believed.PREVIEW in feature["assets"]:
             yield S3Address.parse(feature["assets"][believed.PREVIEW]["href"]).key
@@ -235,22 +275,22 @@ def _put_statement(bucket: str, features: Iterable[dict[str, Any]]) -> None:
         files.call_s3("delete_bucket_policy", Bucket=bucket)
 
 
-def _is_open(address: S3Address, kind: str) -> bool:
-    """Whether somebody without keys reads the dataset's first object."""
-    key = address.key if kind in ("kerchunk", "netcdf") else _first(address)
-    if key is None:
-        raise DataError(f"{address}: there is nothing")
+def _is_read(bucket: str, key: str) -> bool:
+    """Whether somebody without keys reads an object."""
     try:
-        obstore.head(objects.store(address.bucket, objects.own_access()._replace(anonymous=True)), key)
+        obstore.head(objects.store(bucket, objects.own_access()._replace(anonymous=True)), key)
     except (BaseError, OSError) as error:
-        told = objects.plain(error, address.bucket, key)
+        told = objects.plain(error, bucket, key)
         if isinstance(told, FileNotFoundError | PermissionError):
             return False
         raise told from error
     return True
 
 
-def _first(address: S3Address) -> str | None:
+def _first(address: S3Address, kind: str) -> str | None:
+    """The key of a dataset's first object; None where there is none."""
+    if kind in OF_ONE_OBJECT:
+        return address.key
     client = objects.store(address.bucket, objects.own_access())
     for listed in obstore.list(client, f"{address.key}/", chunk_size=1):
         return str(listed[0]["path"])

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import fsspec
 import numpy as np
 import plain_xarray  # noqa: F401  # as the interpreter of an environment does
 import pytest
@@ -18,7 +19,7 @@ from s3_endpoint import S3Endpoint
 
 from appliance.data import DataError, catalogue, forget, publish, record, virtualize, withdraw
 from appliance.data.cataloguing import kept, publishing
-from appliance.data.cataloguing.believed import PUBLISHED
+from appliance.data.cataloguing.believed import ITEMS, PUBLISHED
 
 SAID = {"licence": "CC-BY-4.0", "citation": "Alice, 2026: Her sea."}
 URL = "s3://alice/north.zarr"
@@ -156,9 +157,61 @@ def test_a_dataset_that_the_owners_policy_forbids_is_not_published(endpoint: S3E
 def test_withdrawing_says_what_else_lets_everybody_read(endpoint: S3Endpoint) -> None:
     publish(URL, **SAID)
     endpoint.public |= {name for name in endpoint.objects() if name.startswith("alice/north.zarr/")}
-    with pytest.raises(DataError, match="everybody may still read it, by an ACL"):
+    with pytest.raises(DataError, match=r"may still be read by everybody: .* an ACL"):
         withdraw(URL)
     assert not any(one.published for one in catalogue())
+
+
+def test_a_gateway_that_has_not_heard_of_it_is_told(endpoint: S3Endpoint) -> None:
+    publish(URL, **SAID)
+    endpoint.behind = dict(endpoint.policies)
+    with pytest.raises(DataError, match="in case a gateway has not heard of it yet"):
+        withdraw(URL)
+    endpoint.behind = None
+    withdraw(URL)
+
+
+def test_the_files_of_a_dataset_in_place_are_looked_at_too(endpoint: S3Endpoint) -> None:
+    references = {".zgroup": '{"zarr_format": 2}', "a/0": ["s3://alice/raw/a.nc", 0, 8]}
+    kept.write("alice", "all.json", json.dumps({"version": 1, "refs": references}).encode(), "application/json")
+    kept.write("alice", "raw/a.nc", b"1", "application/x-netcdf")
+    record("s3://alice/all.json", dataset=xr.Dataset())
+    publish("s3://alice/all.json", **SAID)
+    endpoint.public.add("alice/raw/a.nc")
+    with pytest.raises(DataError, match=r"s3://alice/raw/a\.nc may still be read by everybody"):
+        withdraw("s3://alice/all.json")
+
+
+def test_what_is_part_of_a_published_folder_is_not_said_to_be_closed() -> None:
+    kept.write("alice", "raw/a.nc", b"1", "application/x-netcdf")
+    record("s3://alice/raw", "files")
+    record("s3://alice/raw/a.nc", dataset=xr.Dataset())
+    for url in ("s3://alice/raw", "s3://alice/raw/a.nc"):
+        publish(url, **SAID)
+    with pytest.raises(DataError, match="as a part of s3://alice/raw, which is published"):
+        withdraw("s3://alice/raw/a.nc")
+    withdraw("s3://alice/raw")
+    withdraw("s3://alice/raw/a.nc")
+
+
+def test_what_was_deleted_can_be_withdrawn(endpoint: S3Endpoint) -> None:
+    publish(URL, **SAID)
+    fsspec.filesystem("s3").rm(URL, recursive=True)
+    withdraw(URL)
+    assert endpoint.policies == {}
+
+
+@pytest.mark.parametrize("end", [withdraw, forget])
+def test_a_name_that_is_nowhere_is_said_to_be_nowhere_and_changes_nothing(
+    endpoint: S3Endpoint, end: Callable[[str], None]
+) -> None:
+    (endpoint.folder / "alice" / ITEMS).unlink()
+    before = endpoint.objects()
+    with pytest.raises(DataError, match=r"s3://alice/nowhere\.zarr: is (neither published nor|not) in the catalogue"):
+        end("s3://alice/nowhere.zarr")
+    assert endpoint.objects() == before
+    with pytest.raises(PermissionError):
+        end("s3://bob/nowhere.zarr")
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
