@@ -36,6 +36,12 @@ MOST_SECONDS = 120.0
 GATEWAY_PORT = int(FACILITY.facts["ceph_rgw_port"])
 
 
+def published(store: str) -> str:
+    """What a gateway by itself answers somebody without keys who wants what carol has opened to everybody."""
+    url = f"http://127.0.0.1:{GATEWAY_PORT}/carol/published"
+    return ask(store, f"curl --silent --output /dev/null --write-out '%{{http_code}}' --noproxy '*' {url}")
+
+
 @dataclass
 class Carol:
     """What carol has: the files of her home and an object, by their digests, and what opens doors for her."""
@@ -82,6 +88,12 @@ from dask_gateway import Gateway
 cluster = Gateway().new_cluster(worker_memory=0.5)
 cluster.scale(1)
 cluster.get_client().wait_for_workers(1, timeout=120)
+import fsspec, json
+files = fsspec.filesystem("s3")
+files.pipe_file("carol/published", b"1")
+statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::carol/published"}
+policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+files.call_s3("put_bucket_policy", Bucket="carol", Policy=policy)
 """)
             yield Carol(files, content, session, token_of(session))
     finally:
@@ -99,6 +111,7 @@ def test_before_all_doors_are_open(carol: Carol) -> None:
     assert dask_status(carol.token) == 200
     for store in STORES:
         assert object_of(KEYS.format("carol"), "carol", "data", store, port=GATEWAY_PORT) == carol.content
+        assert published(store) == "200"
 
 
 def test_who_is_locked_has_nothing_running_after_a_minute_and_all_doors_are_shut(carol: Carol, bob: HubSession) -> None:
@@ -118,6 +131,7 @@ def test_who_is_locked_has_nothing_running_after_a_minute_and_all_doors_are_shut
         assert "dask-carol" not in ask(store, "systemctl list-units --plain --no-legend 'dask-carol-*'")
         # At each gateway by itself, with the key that opened it a minute ago.
         assert object_of(KEYS.format("carol"), "carol", "data", store, port=GATEWAY_PORT) == "403"
+        assert published(store) == "403"
     with pytest.raises(urllib.error.HTTPError) as caught:
         carol.session.ask("/hub/api/users/carol")
     assert caught.value.code == 403
@@ -154,6 +168,7 @@ def test_who_comes_back_has_all_again(carol: Carol) -> None:
     assert session.server()["ready"] is True
     session.stop()
     assert object_of(KEYS.format("carol"), "carol", "data") == carol.content
+    until(lambda: {published(store) for store in STORES} == {"200"})
     assert set(carol.files) <= set(digests("/home/carol"))
 
 
