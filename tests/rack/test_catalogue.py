@@ -11,6 +11,8 @@ from machines import FACILITY, STORES, ask, until
 from placement_rack import FACTS
 from researcher import Notebook, Researcher
 
+from appliance.data.cataloguing.search import COLLECTED_BUCKET
+
 FRONT = FACILITY.front
 NAME = str(FACTS["catalogue_public_name"])
 URL, OTHER = "s3://alice/catalogue-test.zarr", "s3://alice/catalogue-test-2.zarr"
@@ -82,6 +84,9 @@ def test_what_is_published_is_everybodys_and_within_a_minute_nobodys(hers: Noteb
     assert asked(path.replace("test.zarr", "test-2.zarr"))[0] == 404
     until(lambda: b"alice/catalogue-test.zarr" in asked("/")[1])
     assert b"catalogue-test-2" not in asked("/")[1]
+    collection = json.loads(asked(f"/{COLLECTED_BUCKET}/stac/alice/collection.json")[1])
+    items = [link["href"] for link in collection["links"] if link["rel"] == "item"]
+    assert any("catalogue-test-zarr" in one for one in items)
     began = time.monotonic()
     hers.run(WITHDRAW)
     until(lambda: {status_at(store, path) for store in STORES} == {"403"})

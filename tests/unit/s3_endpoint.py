@@ -47,8 +47,7 @@ class S3Endpoint:
         refuse: how many of the next requests are answered with 503.
         cut: how many of the next answers with a body break off in the middle of it.
         policies: of buckets, as they were put.
-        behind: what every other request without keys still finds as policies, as at a gateway that has not heard of others;
-            None for none.
+        behind: policies that every other request without keys still finds, as at a slow gateway; None for none.
         public: objects ("bucket/key") that have an ACL for everybody.
         owners: of buckets that are not named after them.
         guarded: whether those without keys read only what a policy or an ACL opens to everybody.
@@ -311,10 +310,10 @@ class _Handler(http_serving.Handler):
             if delimiter and delimiter in rest:
                 prefixes.add(prefix + rest.split(delimiter)[0] + delimiter)
             else:
-                size = (
-                    f"<Size>{(root / name).stat().st_size}</Size><LastModified>2001-01-01T00:00:00.000Z</LastModified>"
-                )
-                contents += f"<Contents><Key>{escape(name)}</Key>{size}</Contents>"
+                data = (root / name).read_bytes()
+                told = f"<Size>{len(data)}</Size><ETag>{escape(etag_of(data))}</ETag>"
+                told += "<LastModified>2001-01-01T00:00:00.000Z</LastModified>"
+                contents += f"<Contents><Key>{escape(name)}</Key>{told}</Contents>"
         common = "".join(f"<CommonPrefixes><Prefix>{escape(p)}</Prefix></CommonPrefixes>" for p in sorted(prefixes))
         return f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}{common}</ListBucketResult>".encode()
 

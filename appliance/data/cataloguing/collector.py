@@ -7,6 +7,7 @@ there are, and whose each is, the S3 gateway says. What it finds goes to a bucke
 from __future__ import annotations
 
 import argparse
+import hashlib
 import http.client
 import json
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 
 from appliance.data.cataloguing import believed
 from appliance.data.cataloguing.page import page
+from appliance.data.cataloguing.static import ROOT, static_catalog
 from appliance.placement.auth.sigv4 import Keys, signed_headers
 from appliance.placement.model.s3_address import S3Address
 
@@ -116,11 +118,14 @@ class _Told:
             self.items.append(one)
 
 
-def objects(features: list[dict[str, Any]], public_url: str) -> Iterator[tuple[str, str, bytes]]:
+def objects(features: list[dict[str, Any]], bucket: str, public_url: str) -> Iterator[tuple[str, str, bytes]]:
     """What is written: name, media type and content."""
     yield "catalogue.json", "application/geo+json", believed.document(features)
     if public_url:
-        yield "index.html", "text/html; charset=utf-8", page(features, _pictures(features), public_url).encode()
+        listed_at = f"{public_url}/{bucket}/{ROOT}"
+        shown = page(features, _pictures(features), public_url, listed_at)
+        yield "index.html", "text/html; charset=utf-8", shown.encode()
+        yield from static_catalog(features, public_url)
 
 
 def _pictures(features: list[dict[str, Any]]) -> dict[str, str]:
@@ -133,9 +138,11 @@ def _pictures(features: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def write(endpoint: str, keys: Keys, bucket: str, written: Iterator[tuple[str, str, bytes]]) -> list[str]:
-    """Write what has changed, for everybody to read; return the names. Raises botocore's errors."""
+    """Write what has changed, for everybody to read, and delete all else that is there.
+
+    Returns the names of both. Raises botocore's errors.
+    """
     from botocore.config import Config
-    from botocore.exceptions import ClientError
     from botocore.session import Session
 
     client = Session().create_client(
@@ -153,18 +160,19 @@ def write(endpoint: str, keys: Keys, bucket: str, written: Iterator[tuple[str, s
     )
     changed = []
     try:
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        there = {one["Key"]: one["ETag"].strip('"') for listed in pages for one in listed.get("Contents", [])}
         for name, media, content in written:
-            try:
-                with client.get_object(Bucket=bucket, Key=name)["Body"] as present:
-                    if present.read() == content:
-                        continue
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
-                    raise
+            # The etag of what was put in one go (S3 API, "Object").
+            if there.pop(name, "") == hashlib.md5(content, usedforsecurity=False).hexdigest():
+                continue
             # A browser or a proxy on the way keeps none: what is withdrawn is gone.
             client.put_object(
                 Bucket=bucket, Key=name, Body=content, ContentType=media, CacheControl="no-store", ACL="public-read"
             )
+            changed.append(name)
+        for name in there:
+            client.delete_object(Bucket=bucket, Key=name)
             changed.append(name)
     finally:
         client.close()
@@ -181,8 +189,8 @@ def main() -> int:
     given = parser.parse_args()
     keys = Keys.from_file(given.credentials)
     features = collect(Gateway(urllib.parse.urlsplit(given.endpoint).netloc, keys))
-    for name in write(given.endpoint, keys, given.bucket, objects(features, given.public_url)):
-        print(f"{name}: {len(features)} published datasets")
+    if changed := write(given.endpoint, keys, given.bucket, objects(features, given.bucket, given.public_url)):
+        print(f"{len(features)} published datasets; changed: {', '.join(changed[:5])}{' …' if changed[5:] else ''}")
     return 0
 
 

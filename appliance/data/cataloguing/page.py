@@ -31,13 +31,14 @@ HTTPS = {  # how somebody outside opens what is published, by kind
 }
 
 
-def page(features: Sequence[dict[str, Any]], previews: Mapping[str, str], public_url: str = "") -> str:
+def page(features: Sequence[dict[str, Any]], previews: Mapping[str, str], public_url: str = "", stac: str = "") -> str:
     """Write the page.
 
     Args:
         features: items, as ``believed.features`` returns them.
         previews: addresses of pictures (``data:`` or on the page's own site) by the address of the dataset.
         public_url: where everybody reads what is published, ``https://NAME``; empty on a page for one researcher.
+        stac: where programs find the same, as a STAC catalog; it is told on a public page.
     """
     template = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -48,6 +49,7 @@ def page(features: Sequence[dict[str, Any]], previews: Mapping[str, str], public
         js=_part("page.js"),
         policy=_policy(public_url),
         public=bool(public_url),
+        stac=stac,
     )
 
 

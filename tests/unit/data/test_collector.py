@@ -7,14 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pystac
 import pytest
-from catalogue_items import item
+from catalogue_items import item, with_value
 from s3_endpoint import S3Endpoint
 
 from appliance.data import catalogue
 from appliance.data.cataloguing import believed, collector
 from appliance.data.cataloguing.collector import CollectorError, Gateway, collect
 from appliance.data.cataloguing.search import COLLECTED, COLLECTED_BUCKET
+from appliance.data.cataloguing.static import ROOT
 from appliance.placement.auth.sigv4 import Keys
 
 Publish = Callable[..., None]
@@ -151,10 +153,55 @@ def test_what_was_collected_is_in_the_catalogue_of_all_and_on_the_page(
     page = (endpoint.folder / COLLECTED_BUCKET / "index.html").read_text()
     assert "<dd>carol</dd>" in page
     assert f"{url}/carol/a.zarr" in page
+    assert f"{url}/{COLLECTED_BUCKET}/{ROOT}" in page
     sent = [told for told in endpoint.headers if "x-amz-acl" in told]
-    assert [(told["x-amz-acl"], told["cache-control"]) for told in sent] == [("public-read", "no-store")] * 2
+    assert [(told["x-amz-acl"], told["cache-control"]) for told in sent] == [("public-read", "no-store")] * 5
     run(endpoint, credentials, monkeypatch, "--public-url", url)
-    assert len([told for told in endpoint.headers if "x-amz-acl" in told]) == 2, "nothing has changed"
+    assert len([told for told in endpoint.headers if "x-amz-acl" in told]) == 5, "nothing has changed"
     endpoint.public.clear()
     run(endpoint, credentials, monkeypatch, "--public-url", url)
     assert json.loads((endpoint.folder / COLLECTED_BUCKET / COLLECTED).read_bytes())["features"] == []
+
+
+def walked(endpoint: S3Endpoint) -> dict[str, pystac.Item]:
+    root = pystac.Catalog.from_file(str(endpoint.folder / COLLECTED_BUCKET / ROOT))
+    return {one.assets["data"].href: one for one in root.get_items(recursive=True)}
+
+
+def test_what_was_collected_is_walked_as_a_static_catalog(
+    endpoint: S3Endpoint, gateway: Gateway, published: Publish, credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gateway
+    (endpoint.folder / COLLECTED_BUCKET).mkdir()
+    across = with_value(item("s3://carol/south.zarr"), ("bbox",), [170.0, -20.0, -170.0, 0.0])
+    published("carol", believed.document([item("s3://carol/a b.zarr", license="CC-BY-4.0"), across]))
+    published("zoe")
+    url = "https://data.example.org"
+    run(endpoint, credentials, monkeypatch, "--public-url", url)
+    found = walked(endpoint)
+    assert list(found) == [f"{url}/carol/a%20b.zarr", f"{url}/carol/south.zarr", f"{url}/zoe/a.zarr"]
+    collection = found[f"{url}/carol/south.zarr"].get_collection()
+    assert collection is not None
+    assert (collection.id, collection.license) == ("carol", "other")
+    assert collection.extent.spatial.bboxes == [[-180.0, -20.0, 180.0, 50.0]]
+    (interval,) = collection.extent.temporal.intervals
+    assert [moment and moment.isoformat() for moment in interval] == [
+        "2000-01-01T00:00:00+00:00",
+        "2000-01-03T00:00:00+00:00",
+    ]
+    endpoint.public.remove(f"carol/{believed.PUBLISHED}")
+    run(endpoint, credentials, monkeypatch, "--public-url", url)
+    assert list(walked(endpoint)) == [f"{url}/zoe/a.zarr"]
+    assert not [name for name in endpoint.objects() if name.startswith(f"{COLLECTED_BUCKET}/") and "carol" in name]
+
+
+def test_without_a_public_name_nothing_is_left_for_it(
+    endpoint: S3Endpoint, gateway: Gateway, published: Publish, credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gateway
+    (endpoint.folder / COLLECTED_BUCKET).mkdir()
+    published("carol")
+    run(endpoint, credentials, monkeypatch, "--public-url", "https://data.example.org")
+    run(endpoint, credentials, monkeypatch)
+    there = [name for name in endpoint.objects() if name.startswith(f"{COLLECTED_BUCKET}/")]
+    assert there == [f"{COLLECTED_BUCKET}/{COLLECTED}"]
