@@ -86,6 +86,8 @@ RESERVED = frozenset(
         "gateway",
         "appliance",
         "appliance-archive",
+        "appliance-catalogue",
+        "appliance-placement",
         "researchers",
     ]
 )

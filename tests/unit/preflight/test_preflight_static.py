@@ -129,6 +129,8 @@ def test_copies_fit_the_hosts(request_: Request, judged: Judged, size: object, s
         ({"name": "a" * 33}, "accounts_users[0].name"),
         ({"name": None}, "accounts_users[0].name"),
         ({"name": "root"}, "accounts_users[0].name"),
+        ({"name": "appliance-catalogue"}, "accounts_users[0].name"),
+        ({"name": "appliance-placement"}, "accounts_users[0].name"),
         ({"uid": 1999}, "accounts_users[0].uid"),
         ({"uid": 60000}, "accounts_users[0].uid"),
         ({"uid": "2001"}, "accounts_users[0].uid"),
