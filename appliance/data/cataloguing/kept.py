@@ -16,17 +16,22 @@ from appliance.data.cataloguing import believed
 TRIES = 50  # changes by others that one change gives way to
 
 
-def read(bucket: str, key: str) -> bytes | None:
-    """An object's bytes; None where there is none, or it is not for this reader. Raises ``OSError``."""
+def read(bucket: str, key: str, most: int | None = None) -> bytes | None:
+    """An object's bytes. Raises ``OSError``.
+
+    None where there is none, it is not for this reader, or it has more than ``most`` bytes: then they are not fetched.
+    """
     try:
-        return _read(bucket, key)[0]
+        return _read(bucket, key, most)[0]
     except PermissionError:
         return None
 
 
-def _read(bucket: str, key: str) -> tuple[bytes | None, str | None]:
+def _read(bucket: str, key: str, most: int | None = None) -> tuple[bytes | None, str | None]:
     try:
         got = obstore.get(objects.store(bucket, objects.own_access()), key)
+        if most is not None and got.meta["size"] > most:
+            return None, None
         return bytes(got.bytes()), got.meta["e_tag"]
     except (BaseError, OSError) as error:
         told = objects.plain(error, bucket, key)

@@ -26,7 +26,7 @@ def own_page() -> str:
 
 def _preview(entry: Entry) -> str:
     address = S3Address.parse(entry.feature["assets"][believed.PREVIEW]["href"])
-    return as_url(kept.read(address.bucket, address.key))
+    return as_url(kept.read(address.bucket, address.key, PREVIEW_BYTES))
 
 
 def as_url(picture: bytes | None) -> str:

@@ -311,6 +311,15 @@ def test_the_researchers_page_holds_the_pictures_and_nothing_that_is_none(
         assert "<img" not in own_page()
 
 
+def test_what_is_too_large_is_not_fetched(endpoint: S3Endpoint) -> None:
+    """Others put their pictures where everybody's page reads them."""
+    kept.write("alice", "a", bytes(8 * 2**20), "image/png")
+    endpoint.cut = 1  # whoever wants the body asks again for the rest of it
+    assert kept.read("alice", "a", 100) is None
+    assert endpoint.asked() == ["alice/a"]
+    assert kept.read("alice", "a", 8 * 2**20) == bytes(8 * 2**20)
+
+
 TIMES = {
     "360_day": ("2000-02-30", "2000-02-29T00:00:00Z"),
     "noleap": ("1999-02-28", "1999-02-28T00:00:00Z"),
