@@ -60,9 +60,14 @@ def find(
 def publish(url: str, licence: str, citation: str) -> None:
     """Let everybody read a dataset of the catalogue, and list it for everybody."""
     from appliance.data import publish as give
+    from appliance.data.cataloguing.believed import FILES
+    from appliance.placement.model.s3_address import S3Address
 
     with errors():
         entry = give(url, licence=licence, citation=citation)
+    # A description that somebody else made may name any file of the bucket: its owner is told which are opened.
+    for file in entry.feature["properties"][FILES]:
+        click.echo(f"with it: s3://{S3Address.parse(entry.address).bucket}/{file}")
     click.echo(f"everybody may read {entry.address}; `appliance data withdraw {entry.address}` ends that")
 
 

@@ -20,7 +20,6 @@ from appliance.data import DataError
 from appliance.data.cataloguing import believed, kept
 from appliance.data.cataloguing.opening import targets
 from appliance.data.cataloguing.search import Entry
-from appliance.data.repositories import opened
 from appliance.placement.model.s3_address import S3Address
 
 STATEMENT = "appliance-published"  # its Sid
@@ -163,10 +162,11 @@ def _listed(bucket: str, key: str = believed.PUBLISHED) -> dict[str, dict[str, A
 
 def _files(address: S3Address, kind: str, published: dict[str, dict[str, Any]]) -> list[str]:
     """The keys of the files that a dataset in place refers to, but for those that are published anyhow."""
-    if kind == "icechunk" and opened(str(address)).config.virtual_chunk_containers:
+    # It looks for objects that need not be there, such as its configuration, and ends where S3 refuses these instead.
+    if kind == "icechunk":
         raise DataError(
-            f"{address}: has its chunks in other files, which cannot be published one by one for Icechunk: make it "
-            "with --format kerchunk"
+            f"{address}: is an Icechunk repository, which nobody can open who may not list its bucket: publish it as "
+            "Zarr, or files in place by `appliance data virtualize … --format kerchunk`"
         )
     if kind != "kerchunk":
         return []

@@ -37,6 +37,7 @@ def test_a_dataset_that_is_made_is_found_published_and_withdrawn(endpoint: S3End
     assert said("record", URL, "--title", "My ones", "--keyword", "ones").output.strip().endswith("as 'My ones'")
     done = said("publish", URL, "--licence", "CC0-1.0", "--citation", "Alice, 2026")
     assert f"`appliance data withdraw {URL}` ends that" in done.output, done.output
+    assert f"with it: {file}" in done.output
     assert [(one.title, one.published) for one in catalogue()] == [("My ones", True)]
     assert said("forget", URL).exit_code == 1
     assert said("withdraw", URL).exit_code == 0

@@ -214,6 +214,16 @@ def test_a_name_that_is_nowhere_is_said_to_be_nowhere_and_changes_nothing(
         end("s3://bob/nowhere.zarr")
 
 
+def test_an_icechunk_repository_is_not_published(endpoint: S3Endpoint, store: Callable[..., str]) -> None:
+    """Others could not open it: its configuration need not be there, and is refused to them."""
+    times = np.datetime64("2000-01-01", "ns") + np.arange(3) * np.timedelta64(1, "D")
+    file = store("files/a.nc", xr.Dataset({"a": (("t", "x"), np.ones((3, 10)))}, coords={"t": times}))
+    made = virtualize(file, "s3://alice/all.icechunk", format="icechunk")
+    with pytest.raises(DataError, match="is an Icechunk repository, which nobody can open"):
+        publish(made, **SAID)
+    assert endpoint.policies == {}
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_what_nobody_else_could_open_is_not_published(endpoint: S3Endpoint, zarr_format: Any) -> None:
     url = "s3://alice/plain.zarr"
