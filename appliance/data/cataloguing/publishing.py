@@ -8,7 +8,8 @@ policy's other statements are left as they are.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import fsspec
@@ -30,6 +31,7 @@ FILES_ASKED = 8  # files of a withdrawn dataset that are looked at as somebody w
 # How often each is asked for. Where no gateway is on this machine they answer in turn, so each of a few is heard;
 # elsewhere it is the nearest one alone.
 ASKED = 8
+LOOKS = 5  # before what is seen is believed to be no other process's doing
 # In the names of a policy's resources these mean more than themselves (S3 User Guide, "Bucket policy resources").
 MEAN_MORE = "*?$"
 
@@ -79,7 +81,7 @@ def publish(url: str, *, licence: str, citation: str) -> Entry:
         first = _first(address, believed.kind_of(feature))
         if first is None:
             raise DataError(f"{address}: there is nothing")
-        if not _is_read(address.bucket, first):
+        if not _settled(address.bucket, partial(_is_read, address.bucket, first)):
             raise DataError(
                 f"{address}: everybody is still refused: a statement of the bucket's policy or its PublicAccessBlock "
                 "forbids it: change that, and publish it again; it is not published"
@@ -113,7 +115,7 @@ def withdraw(url: str) -> None:
             "published: withdraw that too"
         )
     for key in _looked_at(address, feature, others):
-        if any(_is_read(address.bucket, key) for _ in range(ASKED)):
+        if not _settled(address.bucket, partial(_is_closed, address.bucket, key)):
             raise DataError(
                 f"{address}: is not listed any more, but {S3Address(address.bucket, key)} may still be read by "
                 "everybody: withdraw it again, in case a gateway has not heard of it yet; if that says the same, it is "
@@ -251,6 +253,19 @@ def _open(bucket: str) -> None:
     raise DataError(f"s3://{bucket}: others publish and withdraw without end: try again")
 
 
+def _settled(bucket: str, is_so: Callable[[], bool]) -> bool:
+    """Whether something is so once the policy is what the list says.
+
+    Another process that publishes meanwhile may write a policy of the list as it was a moment ago. It sees so and
+    writes it again: what is seen in between is no answer.
+    """
+    for _ in range(LOOKS):
+        if is_so():
+            return True
+        _open(bucket)
+    return is_so()
+
+
 def _policy(bucket: str, own: dict[str, Any] | None) -> dict[str, Any]:
     """The bucket's policy with this statement in place of the one that is there."""
     try:
@@ -285,6 +300,11 @@ def _is_read(bucket: str, key: str) -> bool:
             return False
         raise told from error
     return True
+
+
+def _is_closed(bucket: str, key: str) -> bool:
+    """Whether somebody without keys is refused an object each time."""
+    return not any(_is_read(bucket, key) for _ in range(ASKED))
 
 
 def _first(address: S3Address, kind: str) -> str | None:

@@ -162,6 +162,29 @@ def test_withdrawing_says_what_else_lets_everybody_read(endpoint: S3Endpoint) ->
     assert not any(one.published for one in catalogue())
 
 
+@pytest.mark.parametrize("end", ["publish", "withdraw"])
+def test_a_policy_of_a_moment_ago_that_another_process_writes_is_made_good(
+    endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    publish("s3://alice/north.zarr-2", **SAID)
+    if end == "withdraw":
+        publish(URL, **SAID)
+    late, real = [dict(endpoint.policies)], publishing._is_read
+
+    def looked(bucket: str, key: str) -> bool:
+        if late:
+            endpoint.policies.update(late.pop())
+        return real(bucket, key)
+
+    monkeypatch.setattr(publishing, "_is_read", looked)
+    if end == "publish":
+        assert publish(URL, **SAID).published
+    else:
+        withdraw(URL)
+    names = {name for name in read_by_everybody(endpoint) if name.startswith("alice/north.zarr/")}
+    assert bool(names) == (end == "publish")
+
+
 def test_a_gateway_that_has_not_heard_of_it_is_told(endpoint: S3Endpoint) -> None:
     publish(URL, **SAID)
     endpoint.behind = dict(endpoint.policies)
