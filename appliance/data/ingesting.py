@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance.compute.reading import placement_access
 from appliance.data import DataError, cf_checks, codec_choice, quiet
+from appliance.data.cataloguing.recording import record_made
 from appliance.data.chunk_advice import ACCESS, MIB
 from appliance.data.copy_job import CopyJob
 from appliance.data.described import TOLD
@@ -56,7 +57,8 @@ def ingest(
 ) -> str:
     """Copy NetCDF files, or Zarr, into one dataset on S3, compare it with them, and only then let it be seen.
 
-    A call that was interrupted, or met a full quota, is made again in the same words: it goes on where it ended.
+    A call that was interrupted, or met a full quota, is made again in the same words: it goes on where it ended. What
+    was made is put into the catalogue of its bucket; where that fails, it is told, and that is all.
 
     Args:
         sources: addresses on S3 and paths of this machine, with wildcards if wished: of NetCDF files, or of datasets
@@ -166,6 +168,7 @@ def ingest(
             if told is error:
                 raise
             raise told from error
+        record_made(place.url, format, tell)
     return place.url
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import xarray as xr
 
 from appliance.data import DataError, quiet
-from appliance.data.cataloguing.recording import record
+from appliance.data.cataloguing.recording import record_made
 from appliance.data.compared import Check
 from appliance.data.file_set import Files, expand
 from appliance.data.preprocess import Preprocess
@@ -106,16 +106,8 @@ def virtualize(
         else:
             made = publish_references(described, target, compare)
         if catalogue:
-            _record(made, format, tell)
+            record_made(made, format, tell)
         return made
-
-
-def _record(made: str, format: str, tell: Callable[[str], None]) -> None:
-    """Put what was made into the catalogue. A fault of that takes nothing from the dataset."""
-    try:
-        record(made, format)
-    except Exception as error:
-        tell(f"it is not in the catalogue yet: {error}; way out: `appliance data record {made} --kind {format}`")
 
 
 def _opened(store: Any, format: str, source: Readable, drop: Sequence[str]) -> tuple[xr.Dataset, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import xarray as xr
@@ -81,6 +81,14 @@ def record(
 
     kept.change(address.bucket, believed.ITEMS, put)
     return Entry(made[0], _renewed(address, made[0]))
+
+
+def record_made(url: str, kind: str, tell: Callable[[str], None]) -> None:
+    """Put what was just made into the catalogue. A fault of that takes nothing from the dataset: it is told."""
+    try:
+        record(url, kind)
+    except Exception as error:
+        tell(f"it is not in the catalogue yet: {error}; way out: `appliance data record {url} --kind {kind}`")
 
 
 def _renewed(address: S3Address, feature: dict[str, Any]) -> bool:

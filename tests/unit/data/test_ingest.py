@@ -18,6 +18,7 @@ from s3_endpoint import S3Endpoint
 from appliance.cli import main
 from appliance.data import (
     DataError,
+    catalogue,
     compared,
     copy_check,
     copy_job,
@@ -27,6 +28,7 @@ from appliance.data import (
     staged,
     virtual_store,
 )
+from appliance.data.cataloguing import kept
 from appliance.data.partial_copy import PartialCopy
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -70,6 +72,32 @@ def test_files_become_one_dataset(
     assert {"map": time < 23 and places == [6, 8], "series": time == 23, "both": 1 < time < 23 and places != [6, 8]}[
         access
     ]
+
+
+@pytest.mark.usefixtures("endpoint")
+@FORMATS
+def test_what_was_made_is_found_in_the_catalogue(store: Store, kind: str) -> None:
+    store("1.nc", year(1).assign_attrs(title="One year"), **PACKED)
+    ingest("s3://alice/1.nc", MADE, format=kind, tell=quiet)
+    (entry,) = catalogue().search("one year")
+    assert entry.address == MADE
+    xr.testing.assert_identical(entry.open().load(), opened(kind).load())
+
+
+@FORMATS
+def test_a_catalogue_that_refuses_takes_nothing_from_the_copy(
+    endpoint: S3Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("S3 refuses")
+
+    monkeypatch.setattr(kept, "change", refuse)
+    store("1.nc", year(1), **PACKED)
+    told: list[str] = []
+    assert ingest("s3://alice/1.nc", MADE, format=kind, tell=told.append) == MADE
+    assert f"it is not in the catalogue yet: S3 refuses; way out: `appliance data record {MADE} --kind {kind}`" in told
+    with xr.open_dataset(endpoint.folder / "alice/1.nc", engine="netcdf4") as truth:
+        xr.testing.assert_identical(opened(kind).load(), truth.load())
 
 
 @FORMATS
