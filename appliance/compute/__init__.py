@@ -10,10 +10,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distributed import Client
 
+    from appliance.compute.forecasting.forecast import Forecast
     from appliance.compute.reporting.chunk_picture import ChunkMap
     from appliance.compute.reporting.report import ReadReport
 
-__all__ = ["chunk_map", "report"]
+__all__ = ["chunk_map", "forecast", "report"]
+
+
+def forecast(data: Any, client: Client | None = None, seconds: float = 10.0) -> Forecast:
+    """Return what an analysis will need, before it runs: bytes, local share, seconds, peak memory, and advice.
+
+    One task of each kind is tried on the workers, and nothing else runs. Tasks that may write are not tried. What the
+    trial reads stands in ``report()`` as other reads do.
+
+    Args:
+        data: what ``compute()`` would be called on: an xarray object, a Dask collection, or a list of such.
+        client: a ``distributed.Client``; by default the one that Dask uses at the moment. Without one, bytes alone are
+            told.
+        seconds: after which the trial begins no further task; 0 for no trial, and so neither time nor memory.
+
+    Raises:
+        ValueError: nothing of the data is calculated by Dask.
+        PermissionError, OSError: S3 does not say how large the objects are.
+    """
+    from appliance.compute.forecasting.ask import forecasted
+
+    return forecasted(data, client, seconds)
 
 
 def report(client: Client | None = None) -> ReadReport:

@@ -99,6 +99,39 @@ USES = (
         "the picture of an array's chunks is not drawn",
     ),
     Use(
+        "appliance.compute.forecasting.graph",
+        (
+            *_of(_SPEC, "Alias.target", "GraphNode", "convert_legacy_graph"),
+            *_of("dask._expr:", "FinalizeCompute"),
+            *_of("dask.base:", "collections_to_expr"),
+            *_of("dask.highlevelgraph:", "Layer.collection_annotations"),
+        ),
+        "a forecast ends with an error",
+    ),
+    Use(
+        "appliance.compute.forecasting.kinds",
+        (
+            *_of(_SPEC, "Alias", "DataNode.value", "GraphNode", "NestedContainer", "TaskRef", "_execute_subgraph"),
+            *_of(_SPEC, "Task.func", "Task.args", "Task.kwargs", "Task.data_producer"),
+        ),
+        "a forecast ends with an error",
+    ),
+    Use(
+        "appliance.compute.forecasting.expected_reads",
+        _of(_SPEC, "DataNode.value", "GraphNode"),
+        "a forecast ends with an error",
+    ),
+    Use(
+        "appliance.compute.forecasting.trial",
+        _of(_SPEC, "GraphNode", "Task.__call__"),
+        "a forecast ends with an error",
+    ),
+    Use(
+        "appliance.compute.forecasting.ask",
+        ("distributed.shuffle._core:P2PBarrierTask",),  # known by its name
+        "the time and memory of a rechunk between all workers are told wrongly",
+    ),
+    Use(
         "appliance.compute.reporting.dashboard",
         (
             "distributed.dashboard.scheduler:applications",

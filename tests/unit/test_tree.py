@@ -44,7 +44,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compute.scheduling": PLACEMENT,
     "compute.reading": PLACEMENT,
     "compute.reporting": PLACEMENT | {"compute.distributed_parts", "compute.scheduling", "compute.reading"},
-    "compute": PLACEMENT | {f"compute.{part}" for part in ("distributed_parts", "scheduling", "reading", "reporting")},
+    "compute.forecasting": PLACEMENT
+    | {f"compute.{part}" for part in ("distributed_parts", "scheduling", "reading", "reporting")},
+    "compute": PLACEMENT
+    | {f"compute.{part}" for part in ("distributed_parts", "scheduling", "reading", "reporting", "forecasting")},
     "checked_json": set(),
     "hub_front": set(),
     "on_import": set(),

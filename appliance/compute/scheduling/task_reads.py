@@ -52,6 +52,15 @@ class TaskReads:
         """Return the arrays on S3 that a task reads from."""
         return [source for source, _ in self._sources_of(task)]
 
+    def reads(self, task: GraphNode | None) -> list[tuple[object, ZarrSource | None, object]]:
+        """Return each read of a task: what is read, the array on S3 that this is (None for anything else), the index.
+
+        What is read is a node of the graph where it is only known once the graph runs.
+        """
+        if not (isinstance(task, Task) and task.data_producer):
+            return []
+        return [(operand, self._source(operand), index) for operand, index in self._operands(task, {}, DEPTH_MAX)]
+
     def _sources_of(self, task: GraphNode | None) -> Iterator[tuple[ZarrSource, object]]:
         if isinstance(task, Task) and task.data_producer:
             for operand, index in self._operands(task, {}, DEPTH_MAX):

@@ -36,6 +36,8 @@ class ZarrSource:
         references: for a virtual dataset, chunk key to the (key, offset, length) where the chunk lies in another
             object of ``bucket``, or None where it lies in none; None for a Zarr array with objects of its own.
         own: with references, the prefix of the keys of objects that hold one chunk each; "" where there are none.
+        shape: elements along each axis of the stored array.
+        inner_shape: likewise of one chunk; the same as ``chunk_shape`` where the array is not sharded.
     """
 
     bucket: str
@@ -46,6 +48,8 @@ class ZarrSource:
     axes: tuple[Axis, ...]
     references: Callable[[str], ObjectRange | None] | None = None
     own: str = ""
+    shape: tuple[int, ...] = ()
+    inner_shape: tuple[int, ...] = ()
 
     def is_one_chunk(self, key: str) -> bool:
         """Return whether an object is one chunk, and not a file of which a chunk is a part."""
@@ -63,6 +67,17 @@ class ZarrSource:
         if self.references is None:
             return [(key, 0, self.chunk_bytes) for key in keys]
         return [found for found in map(self.references, keys) if found is not None]
+
+    def used(self, index: Any) -> tuple[int, int]:
+        """Return how many elements ``operand[index]`` takes, and how many chunks it touches (not shards).
+
+        Raises:
+            UnknownReadError: as ``ranges``.
+        """
+        axes = _index(self.axes, index)
+        sizes = self.inner_shape or self.chunk_shape
+        elements = math.prod(1 if isinstance(axis, int) else len(axis) for axis in axes)
+        return elements, math.prod(len(_chunks(axis, size)) for axis, size in zip(axes, sizes, strict=True))
 
     def chunks(self) -> list[Sequence[int]]:
         """Return the coordinates of the chunks that the operand keeps of the stored array, along each axis."""
@@ -118,6 +133,8 @@ def source_of(operand: Any) -> ZarrSource | None:
         axes=axes,
         references=references,
         own=own,
+        shape=tuple(array.shape),
+        inner_shape=tuple(getattr(array, "chunks", None) or chunk_shape),
     )
 
 

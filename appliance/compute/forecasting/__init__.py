@@ -1,0 +1,1 @@
+"""What an analysis will need, told before it runs: bytes, local share, seconds, memory."""

@@ -1,0 +1,221 @@
+"""Tasks of a kind: those that do the same with inputs of the same kinds, of which one stands for all.
+
+Two tasks are of one kind if they call the same functions with arguments of the same shapes, on inputs of the same
+kinds. So a graph of a hundred thousand tasks has a few dozen kinds, and to try one task of each says what all need.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from dask._task_spec import Alias, DataNode, GraphNode, NestedContainer, Task, TaskRef, _execute_subgraph
+from dask.utils import key_split
+
+if TYPE_CHECKING:
+    from dask.typing import Key
+
+    from appliance.compute.forecasting.expected_reads import TaskRead
+    from appliance.compute.forecasting.graph import Graph
+
+ITEMS = 8  # of a list of arguments, so many are looked at
+DEPTH = 6
+# Functions that change something outside of the task, or that need others at the same moment: none of these is tried.
+WRITES = ("store", "write", "to_", "upload", "put", "save", "dump", "delete", "remove")
+EXCHANGE = "distributed.shuffle"
+
+
+@dataclass
+class Kind:
+    """Tasks that are alike.
+
+    Attributes:
+        number: which kind it is.
+        name: Dask's name of such tasks.
+        node: one of them.
+        key: its key.
+        needs: the kinds of its inputs, by their keys.
+        tasks: how many there are.
+        is_reading: whether they read from S3.
+        candidates: some of their keys, of those that read.
+        refused: why none of them is tried; "" where one may be.
+        is_exchange: whether they are a part of a rechunk or shuffle in which all workers meet (distributed's p2p).
+    """
+
+    number: int
+    name: str
+    node: GraphNode
+    key: Key
+    needs: Mapping[Key, int]
+    tasks: int = 0
+    is_reading: bool = False
+    candidates: list[Key] = field(default_factory=list)
+    refused: str = ""
+    is_exchange: bool = False
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The kinds of a graph, each behind those of its inputs, and which kind each task is of."""
+
+    kinds: list[Kind]
+    of: Mapping[Key, int]
+
+
+def kinds_of(graph: Graph, reads: Mapping[Key, TaskRead], candidates: int = 64) -> Kinds:
+    """Sort a graph's tasks into kinds.
+
+    Args:
+        graph: the graph.
+        reads: what each of the tasks that read will read.
+        candidates: of tasks that read, so many of a kind are remembered, spread over all of them.
+    """
+    numbers: dict[Hashable, int] = {}
+    kinds: list[Kind] = []
+    of: dict[Key, int] = {}
+    layers: dict[int, tuple[object, Hashable, list[Any]]] = {}
+    for key in graph.sorted():
+        node = graph.nodes[key]
+        needs = {needed: of[needed] for needed in node.dependencies}
+        reading = reads.get(key)
+        functions = _functions_once(node, layers)
+        sign: Hashable = (
+            functions[0],
+            frozenset(Counter(needs.values()).items()),
+            _sign(node),
+            None if reading is None else (reading.reads, len(reading.parts)),
+            key_split(key) if node.data_producer else "",
+        )
+        number = numbers.setdefault(sign, len(kinds))
+        if number == len(kinds):
+            made = Kind(number, key_split(key), node, key, needs, is_reading=reading is not None)
+            made.refused, made.is_exchange = _refusal(functions[1], [kinds[needed] for needed in needs.values()])
+            kinds.append(made)
+        kind = kinds[number]
+        kind.tasks += 1
+        if reading is not None:
+            kind.candidates.append(key)
+        of[key] = number
+    for kind in kinds:
+        step = max(1, len(kind.candidates) // candidates)
+        kind.candidates = kind.candidates[::step][:candidates]
+    return Kinds(kinds, of)
+
+
+def _refusal(functions: list[Any], needs: list[Kind]) -> tuple[str, bool]:
+    """Return why a task is not tried, and whether it is a part of an exchange between all workers."""
+    for function in functions:
+        module, name = getattr(function, "__module__", "") or "", getattr(function, "__name__", "")
+        if module.startswith(EXCHANGE):
+            return "all workers take part in it at once", True
+        if name.lstrip("_").startswith(WRITES) and not module.startswith(("numpy", "flox")):
+            return "it may write", False
+    if any(kind.refused for kind in needs):
+        return "what it needs was not tried", False
+    return "", False
+
+
+def _functions_once(
+    node: GraphNode, known: dict[int, tuple[object, Hashable, list[Any]]]
+) -> tuple[Hashable, list[Any]]:
+    """Return what tells a task's functions from others, and the functions. Dask shares a fused graph among a layer."""
+    inner = _inner(node)
+    if inner is None:
+        found = list(_functions(node))
+        return tuple(map(_function_sign, found)), found
+    seen = known.get(id(inner))
+    if seen is None:
+        found = list(_functions(node))
+        # Not only functions: where tasks were fused one by one, arguments stand in the fused graph too.
+        parts = tuple(_sign(part) for part in inner.values() if not isinstance(part, TaskRef | Alias))
+        seen = known[id(inner)] = (inner, (tuple(map(_function_sign, found)), parts), found)
+    return seen[1], seen[2]
+
+
+def _inner(node: object) -> Mapping[Any, Any] | None:
+    if isinstance(node, Task) and node.func is _execute_subgraph:
+        inner = node.args[0]
+        inner = inner.value if isinstance(inner, DataNode) else inner
+        return inner if isinstance(inner, Mapping) else None
+    return None
+
+
+def _functions(node: object, depth: int = DEPTH) -> Iterator[Any]:
+    """Yield the functions that a task calls, those of a fused task's parts among them."""
+    if not isinstance(node, Task) or not depth:
+        return
+    inner = _inner(node)
+    if inner is not None:
+        for part in inner.values():
+            yield from _functions(part, depth - 1)
+        return
+    if isinstance(node, NestedContainer):  # a list of arguments
+        for part in node.args:
+            yield from _functions(part, depth - 1)
+        return
+    function: Any = node.func
+    while True:
+        yield function
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif hasattr(function, "first") and hasattr(function, "funcs"):  # a composition of functions
+            yield from (function.first, *function.funcs)
+            break
+        else:
+            break
+    for part in (*node.args, *node.kwargs.values()):
+        yield from _functions(part, depth - 1)
+
+
+def _function_sign(function: Any) -> Hashable:
+    if isinstance(function, functools.partial):
+        return ("partial", _sign(function.args), _sign(function.keywords))
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    # Those made by closures share a name, and each has a code of its own only with its values.
+    return (getattr(function, "__module__", ""), name, id(function) if "<l" in name else 0)
+
+
+def _sign(value: Any, depth: int = DEPTH) -> Hashable:
+    """Return what of an argument tells how much work it makes: shapes and lengths, types, and small words."""
+    if not depth:
+        return "…"
+    if isinstance(value, DataNode):
+        return _sign(value.value, depth - 1)
+    if isinstance(value, TaskRef | Alias):
+        return "input"
+    if isinstance(value, Task):
+        if value.func is _execute_subgraph:
+            # What it does is told by its functions; of what it is given, by the arguments.
+            return tuple(_sign(part, depth - 1) for part in _few(value.args[3:]))
+        named = tuple((name, _sign(part, depth - 1)) for name, part in value.kwargs.items() if name != "constructor")
+        return (tuple(_sign(part, depth - 1) for part in _few(value.args)), len(value.args), named)
+    if isinstance(value, slice):
+        return _slice_sign(value)
+    if isinstance(value, np.ndarray):
+        return ("array", value.shape, value.dtype.str)
+    if isinstance(value, bool | str | type(None)):
+        return value
+    if isinstance(value, int | float | complex | np.generic):
+        return type(value).__name__
+    if isinstance(value, list | tuple):
+        return (len(value), tuple(_sign(part, depth - 1) for part in _few(value)))
+    if isinstance(value, Mapping):
+        return (len(value), tuple(_sign(part, depth - 1) for part in _few(list(value.values()))))
+    shape = getattr(value, "shape", None)
+    return (type(value).__name__, tuple(shape) if isinstance(shape, tuple) else None)
+
+
+def _few(values: Any) -> Any:
+    return values if len(values) <= ITEMS else (*values[: ITEMS - 1], values[-1])
+
+
+def _slice_sign(value: slice) -> Hashable:
+    if isinstance(value.start, int | None) and isinstance(value.stop, int):
+        return ("slice", value.stop - (value.start or 0), value.step)
+    # Up to the end: how long that is, the start and the input's shape tell.
+    ends = tuple(end if isinstance(end, int) else type(end).__name__ for end in (value.start, value.stop))
+    return ("slice", *ends, value.step)

@@ -1,0 +1,259 @@
+"""A trial: one task of each kind, on each worker at once, before the analysis runs.
+
+It says how long a task takes on this cluster, how large its value is, and how much it holds beyond inputs and value
+while it works. The values of inputs are those of the trial's own tasks of their kinds; only tasks that read touch the
+storage, and none writes. Two numbers of the cluster are measured beside: what a task costs that does nothing, and how
+fast a value goes from one worker to another.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dask.sizeof import sizeof
+from distributed.protocol import pickle
+
+if TYPE_CHECKING:
+    from dask._task_spec import GraphNode
+    from dask.typing import Key
+    from distributed import Client
+
+    from appliance.compute.forecasting.expected_reads import TaskRead
+    from appliance.compute.forecasting.graph import Graph
+    from appliance.compute.forecasting.kinds import Kinds
+
+SECONDS = 10.0  # a trial begins no task after so many
+HELD_SHARE = 0.4  # of a worker's memory that the trial's values may fill
+BRIEF = 0.5  # s; a task that takes less is tried once more
+WORKERS_MAX = 32  # that take part
+EMPTY_TASKS = 200
+MOVED_BYTES = 2**24  # of the value that is sent from one worker to another
+PRIORITY = 1000  # before what else the cluster has to do
+FIRST = "appliance-forecast"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a task of one kind needs.
+
+    Attributes:
+        seconds: of its work, reading included.
+        nbytes: of its value, as Dask counts it.
+        working: bytes that it holds at most beside its inputs, its value among them.
+    """
+
+    seconds: float
+    nbytes: int
+    working: int
+
+
+@dataclass
+class Trial:
+    """What the cluster said.
+
+    Attributes:
+        tried: by kind, what a task needs; kinds that were not tried are not there.
+        failed: by kind, the error of those that failed.
+        task_seconds: what a task costs the cluster that does nothing; None where nobody was asked.
+        move_rate: bytes a second from one worker to one on another host; None where that was not measured.
+        workers: how many took part.
+        seconds: how long it took.
+    """
+
+    tried: dict[int, Tried] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    task_seconds: float | None = None
+    move_rate: float | None = None
+    workers: int = 0
+    seconds: float = 0.0
+
+
+# A step: the kind's number, its tasks (the first one is for warming up), the kinds of inputs, and whether it reads.
+Step = tuple[int, Sequence["GraphNode"], Mapping["Key", int], bool]
+
+
+def trial(
+    client: Client,
+    graph: Graph,
+    kinds: Kinds,
+    reads: Mapping[Key, TaskRead],
+    workers: Mapping[str, Mapping[str, Any]],
+    seconds: float = SECONDS,
+) -> Trial:
+    """Try one task of each kind on the workers of a cluster.
+
+    Args:
+        client: the cluster's client.
+        graph: the graph.
+        kinds: its kinds.
+        reads: what its tasks read, with their places.
+        workers: the scheduler's account of the workers, by address.
+        seconds: after which no further task is begun.
+    """
+    begun = time.perf_counter()
+    asked = list(workers)[:WORKERS_MAX]
+    found = Trial(workers=len(asked))
+    futures = []
+    for number, address in enumerate(asked):
+        limit = workers[address].get("memory_limit") or 0
+        # Pickled, as Dask would take the tasks for a part of its own graph.
+        steps = pickle.dumps(_steps(graph, kinds, reads, workers[address]["host"], number))
+        futures.append(
+            client.submit(
+                run_pickled, steps, seconds, int(limit * HELD_SHARE), workers=[address], allow_other_workers=False,
+                pure=False, priority=PRIORITY, key=f"{FIRST}-trial-{number}-{time.time_ns()}",
+            )
+        )  # fmt: skip
+    answers: list[tuple[dict[int, Tried], dict[int, str]]] = client.gather(futures)
+    del futures
+    for kind in {number for tried, _ in answers for number in tried}:
+        of_kind = [tried[kind] for tried, _ in answers if kind in tried]
+        found.tried[kind] = Tried(
+            statistics.median(one.seconds for one in of_kind),
+            max(one.nbytes for one in of_kind),
+            max(one.working for one in of_kind),
+        )
+    for _, failed in answers:
+        found.failed.update({kind: why for kind, why in failed.items() if kind not in found.tried})
+    found.task_seconds = _task_seconds(client)
+    found.move_rate = _move_rate(client, workers)
+    found.seconds = time.perf_counter() - begun
+    return found
+
+
+def run_pickled(steps: bytes, seconds: float, held_max: int) -> tuple[dict[int, Tried], dict[int, str]]:
+    """Do what ``run_steps`` does, with pickled steps. Runs on a worker."""
+    return run_steps(pickle.loads(steps), seconds, held_max)  # the client's own, as every task is
+
+
+def run_steps(steps: Sequence[Step], seconds: float, held_max: int) -> tuple[dict[int, Tried], dict[int, str]]:
+    """Run the steps in this process; returns what each kind needs, and why others failed. Runs on a worker.
+
+    A task is run two or three times: to warm up, to see what it holds, since watching memory takes time, and for its
+    time.
+
+    Args:
+        steps: the steps, each behind those that it needs.
+        seconds: after which no further step is begun.
+        held_max: bytes that the values may have together; 0 for no limit.
+    """
+    tried: dict[int, Tried] = {}
+    failed: dict[int, str] = {}
+    values: dict[int, Any] = {}
+    last_use = {needed: number for number, step in enumerate(steps) for needed in step[2].values()}
+    end = time.perf_counter() + seconds
+    held = 0
+    for number, (kind, nodes, needs, _) in enumerate(steps):
+        missing = [needed for needed in needs.values() if needed not in values]
+        if missing or time.perf_counter() > end or (held_max and held > held_max):
+            failed[kind] = (
+                "what it needs was not tried" if missing else f"the trial's {seconds:g} s or its memory were used up"
+            )
+            continue
+        inputs = {key: values[needed] for key, needed in needs.items()}
+        try:
+            values[kind], tried[kind] = _run(nodes, inputs)
+        except Exception as error:  # a function that wants other values than these says nothing of the analysis
+            failed[kind] = f"{type(error).__name__}: {error}"[:200]
+            continue
+        held += tried[kind].nbytes
+        del inputs
+        for done in [needed for needed in values if last_use.get(needed, -1) <= number]:
+            del values[done]
+            held -= tried[done].nbytes
+    return tried, failed
+
+
+def _run(nodes: Sequence[GraphNode], inputs: Mapping[Key, Any]) -> tuple[Any, Tried]:
+    begun = time.perf_counter()
+    working = _working(nodes[0], inputs)
+    if time.perf_counter() - begun < BRIEF:  # what the first one held may have been imports
+        working = _working(nodes[0], inputs)
+    start = time.perf_counter()
+    value = nodes[-1](inputs)
+    seconds = time.perf_counter() - start
+    nbytes = int(sizeof(value))
+    return value, Tried(seconds, nbytes, working)
+
+
+def _working(node: GraphNode, inputs: Mapping[Key, Any]) -> int:
+    """Return the bytes that a task holds at most beside its inputs."""
+    own = not tracemalloc.is_tracing()
+    if own:
+        tracemalloc.start(1)
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        node(inputs)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        if own:
+            tracemalloc.stop()
+    return max(0, peak - before)
+
+
+def _steps(graph: Graph, kinds: Kinds, reads: Mapping[Key, TaskRead], host: str, worker: int) -> list[Step]:
+    """Return the steps of one worker. It reads what its own host holds, where there is such a thing."""
+    steps: list[Step] = []
+    for kind in kinds.kinds:
+        if kind.refused:
+            continue
+        nodes = [kind.node]
+        if kind.is_reading:
+            near = [key for key in kind.candidates if (at := reads[key].place) is not None and host in at.hosts]
+            # Another one for each worker and each time: what was read a moment ago is in memory, as the analysis's
+            # own objects will not be.
+            chosen = near or kind.candidates
+            picked = [chosen[(2 * worker + turn) % len(chosen)] for turn in (0, 1)]
+            if all(graph.nodes[key].dependencies == kind.node.dependencies for key in picked):
+                nodes = [graph.nodes[key] for key in picked]
+        steps.append((kind.number, nodes, kind.needs, kind.is_reading))
+    return steps
+
+
+def _nothing(number: int) -> int:
+    return number
+
+
+def _task_seconds(client: Client) -> float:
+    """Return what a task costs that does nothing: of many that are asked for at once, the mean."""
+
+    def took(count: int) -> float:
+        names = [f"{FIRST}-nothing-{time.time_ns()}-{number}" for number in range(count)]
+        begun = time.perf_counter()
+        done = client.map(_nothing, range(count), key=names, pure=False, priority=PRIORITY)
+        client.gather(done)
+        return time.perf_counter() - begun
+
+    took(1)
+    few = took(1)
+    return max(0.0, took(EMPTY_TASKS) - few) / EMPTY_TASKS
+
+
+def _move_rate(client: Client, workers: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """Return bytes a second between workers of two hosts; of two workers of one host where there is one host only."""
+    addresses = list(workers)
+    if len(addresses) < 2:
+        return None
+    first = addresses[0]
+    second = next((at for at in addresses if workers[at]["host"] != workers[first]["host"]), addresses[1])
+    rates = []
+    for _ in range(2):
+        options: dict[str, Any] = {"pure": False, "priority": PRIORITY, "allow_other_workers": False}
+        made = client.submit(_random_bytes, workers=[first], key=f"{FIRST}-made-{time.time_ns()}", **options)
+        made.exception()
+        begun = time.perf_counter()
+        client.submit(len, made, workers=[second], key=f"{FIRST}-moved-{time.time_ns()}", **options).result()
+        rates.append(MOVED_BYTES / (time.perf_counter() - begun))
+    return max(rates)
+
+
+def _random_bytes() -> bytes:
+    import os
+
+    return os.urandom(MOVED_BYTES)
