@@ -23,6 +23,10 @@ PROMISED = {
     "peak_memory_ratio": ("≤", 1.1),
     "netcdf_rate_ratio": ("≥", 0.9),
     "placement_keys_per_second": ("≥", 5e6),
+    # Parts of the analyses: bytes within 5 %, time within a factor of 2, memory within one of 1.3.
+    "forecast_bytes_good": ("≥", 1.0),
+    "forecast_time_good": ("≥", 0.9),
+    "forecast_memory_good": ("≥", 1.0),
 }
 
 

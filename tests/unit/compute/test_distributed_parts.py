@@ -23,12 +23,14 @@ PARTS = sorted({part for use in USES for part in use.parts})
 # By a digest of its source, each function among the parts. When one has changed: read the new one, mend the modules
 # that use it, and only then write the new digest here.
 DIGESTS = {
+    "dask._task_spec:Task.__call__": "25dac23de6d2",
     "dask._task_spec:Task.data_producer": "fbd5a784300e",
     "dask._task_spec:_execute_subgraph": "35e71645d121",
     "dask._task_spec:convert_legacy_graph": "a6afd45918fa",
     "dask.array.core:getter": "115361b4a683",
     "dask.array.core:getter_inline": "8f423eb8c410",
     "dask.array.core:getter_nofancy": "dc937bbc2af4",
+    "dask.base:collections_to_expr": "fdc5bd52eaec",
     "dask_gateway.client:Gateway._cleanup": "96bca069a1ac",
     "dask_gateway.client:Gateway.close": "b911520671ca",
     "dask_gateway.client:GatewayCluster.close": "ab67e4ed37ac",
