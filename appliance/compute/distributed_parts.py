@@ -111,8 +111,16 @@ USES = (
     Use(
         "appliance.compute.forecasting.kinds",
         (
-            *_of(_SPEC, "Alias", "DataNode.value", "GraphNode", "NestedContainer", "TaskRef", "_execute_subgraph"),
+            *_of(_SPEC, "Alias", "DataNode.value", "GraphNode", "TaskRef", "_execute_subgraph"),
             *_of(_SPEC, "Task.func", "Task.args", "Task.kwargs", "Task.data_producer"),
+        ),
+        "a forecast ends with an error",
+    ),
+    Use(
+        "appliance.compute.forecasting.harmless",
+        (
+            *_of(_SPEC, "DataNode.value", "GraphNode", "NestedContainer", "_execute_subgraph"),
+            *_of(_SPEC, "Task.func", "Task.args", "Task.kwargs"),
         ),
         "a forecast ends with an error",
     ),

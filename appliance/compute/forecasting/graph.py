@@ -109,10 +109,10 @@ def _held(data: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(data, (list, tuple, set)):
         for part in data:
             yield from _held(part)
-    elif hasattr(data, "data_vars"):
+    elif hasattr(type(data), "data_vars"):  # of the type, since Delayed has any attribute
         for name, variable in data.variables.items():
             yield str(name), variable._data
-    elif hasattr(data, "variable"):
+    elif hasattr(type(data), "variable"):
         for name, part in [(data.name or "the array", data), *data.coords.items()]:
             yield str(name), part.variable._data
     else:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dask._task_spec import Alias, DataNode, GraphNode, NestedContainer, Task, TaskRef, _execute_subgraph
+from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, _execute_subgraph
 from dask.utils import key_split
+
+from appliance.compute.forecasting.harmless import functions, is_exchange, refusal
 
 if TYPE_CHECKING:
     from dask.typing import Key
@@ -24,9 +26,7 @@ if TYPE_CHECKING:
 
 ITEMS = 8  # of a list of arguments, so many are looked at
 DEPTH = 6
-# Functions that change something outside of the task, or that need others at the same moment: none of these is tried.
-WRITES = ("store", "write", "to_", "upload", "put", "save", "dump", "delete", "remove")
-EXCHANGE = "distributed.shuffle"
+VARIANTS = 16  # kinds that differ in nothing but numbers; where there are more, numbers do not tell kinds apart
 
 
 @dataclass
@@ -77,24 +77,28 @@ def kinds_of(graph: Graph, reads: Mapping[Key, TaskRead], candidates: int = 64) 
     numbers: dict[Hashable, int] = {}
     kinds: list[Kind] = []
     of: dict[Key, int] = {}
-    layers: dict[int, tuple[object, Hashable, list[Any]]] = {}
+    layers: dict[int, tuple[object, Hashable]] = {}
+    variants: Counter[Hashable] = Counter()
     for key in graph.sorted():
         node = graph.nodes[key]
         needs = {needed: of[needed] for needed in node.dependencies}
         reading = reads.get(key)
-        functions = _functions_once(node, layers)
-        sign: Hashable = (
-            functions[0],
+        work: Hashable = (
+            _work_sign(node, layers),
             frozenset(Counter(needs.values()).items()),
-            _sign(node),
             None if reading is None else (reading.reads, len(reading.parts)),
             key_split(key) if node.data_producer else "",
         )
+        sign: Hashable = (work, _sign(node, variants[work] < VARIANTS))
         number = numbers.setdefault(sign, len(kinds))
         if number == len(kinds):
             made = Kind(number, key_split(key), node, key, needs, is_reading=reading is not None)
-            made.refused, made.is_exchange = _refusal(functions[1], [kinds[needed] for needed in needs.values()])
+            made.is_exchange = is_exchange(node)
+            made.refused = refusal(node)
+            if not made.refused and any(kinds[needed].refused for needed in needs.values()):
+                made.refused = "what it needs was not tried"
             kinds.append(made)
+            variants[work] += 1
         kind = kinds[number]
         kind.tasks += 1
         if reading is not None:
@@ -106,34 +110,17 @@ def kinds_of(graph: Graph, reads: Mapping[Key, TaskRead], candidates: int = 64) 
     return Kinds(kinds, of)
 
 
-def _refusal(functions: list[Any], needs: list[Kind]) -> tuple[str, bool]:
-    """Return why a task is not tried, and whether it is a part of an exchange between all workers."""
-    for function in functions:
-        module, name = getattr(function, "__module__", "") or "", getattr(function, "__name__", "")
-        if module.startswith(EXCHANGE):
-            return "all workers take part in it at once", True
-        if name.lstrip("_").startswith(WRITES) and not module.startswith(("numpy", "flox")):
-            return "it may write", False
-    if any(kind.refused for kind in needs):
-        return "what it needs was not tried", False
-    return "", False
-
-
-def _functions_once(
-    node: GraphNode, known: dict[int, tuple[object, Hashable, list[Any]]]
-) -> tuple[Hashable, list[Any]]:
-    """Return what tells a task's functions from others, and the functions. Dask shares a fused graph among a layer."""
+def _work_sign(node: GraphNode, known: dict[int, tuple[object, Hashable]]) -> Hashable:
+    """Return what tells a task's functions from others. Dask shares a fused graph among the tasks of a layer."""
     inner = _inner(node)
     if inner is None:
-        found = list(_functions(node))
-        return tuple(map(_function_sign, found)), found
+        return tuple(map(_function_sign, functions(node)))
     seen = known.get(id(inner))
     if seen is None:
-        found = list(_functions(node))
         # Not only functions: where tasks were fused one by one, arguments stand in the fused graph too.
-        parts = tuple(_sign(part) for part in inner.values() if not isinstance(part, TaskRef | Alias))
-        seen = known[id(inner)] = (inner, (tuple(map(_function_sign, found)), parts), found)
-    return seen[1], seen[2]
+        parts = tuple(_sign(part, exact=True) for part in inner.values() if not isinstance(part, TaskRef | Alias))
+        seen = known[id(inner)] = (inner, (tuple(map(_function_sign, functions(node))), parts))
+    return seen[1]
 
 
 def _inner(node: object) -> Mapping[Any, Any] | None:
@@ -144,67 +131,44 @@ def _inner(node: object) -> Mapping[Any, Any] | None:
     return None
 
 
-def _functions(node: object, depth: int = DEPTH) -> Iterator[Any]:
-    """Yield the functions that a task calls, those of a fused task's parts among them."""
-    if not isinstance(node, Task) or not depth:
-        return
-    inner = _inner(node)
-    if inner is not None:
-        for part in inner.values():
-            yield from _functions(part, depth - 1)
-        return
-    if isinstance(node, NestedContainer):  # a list of arguments
-        for part in node.args:
-            yield from _functions(part, depth - 1)
-        return
-    function: Any = node.func
-    while True:
-        yield function
-        if isinstance(function, functools.partial):
-            function = function.func
-        elif hasattr(function, "first") and hasattr(function, "funcs"):  # a composition of functions
-            yield from (function.first, *function.funcs)
-            break
-        else:
-            break
-    for part in (*node.args, *node.kwargs.values()):
-        yield from _functions(part, depth - 1)
-
-
 def _function_sign(function: Any) -> Hashable:
     if isinstance(function, functools.partial):
-        return ("partial", _sign(function.args), _sign(function.keywords))
+        return ("partial", _sign(function.args, exact=True), _sign(function.keywords, exact=True))
     name = getattr(function, "__qualname__", type(function).__qualname__)
     # Those made by closures share a name, and each has a code of its own only with its values.
     return (getattr(function, "__module__", ""), name, id(function) if "<l" in name else 0)
 
 
-def _sign(value: Any, depth: int = DEPTH) -> Hashable:
+def _sign(value: Any, exact: bool, depth: int = DEPTH) -> Hashable:
     """Return what of an argument tells how much work it makes: shapes and lengths, types, and small words."""
     if not depth:
         return "…"
     if isinstance(value, DataNode):
-        return _sign(value.value, depth - 1)
+        return _sign(value.value, exact, depth - 1)
     if isinstance(value, TaskRef | Alias):
         return "input"
     if isinstance(value, Task):
         if value.func is _execute_subgraph:
             # What it does is told by its functions; of what it is given, by the arguments.
-            return tuple(_sign(part, depth - 1) for part in _few(value.args[3:]))
-        named = tuple((name, _sign(part, depth - 1)) for name, part in value.kwargs.items() if name != "constructor")
-        return (tuple(_sign(part, depth - 1) for part in _few(value.args)), len(value.args), named)
+            return tuple(_sign(part, exact, depth - 1) for part in _few(value.args[3:]))
+        named = tuple(
+            (name, _sign(part, exact, depth - 1)) for name, part in value.kwargs.items() if name != "constructor"
+        )
+        return (tuple(_sign(part, exact, depth - 1) for part in _few(value.args)), len(value.args), named)
     if isinstance(value, slice):
         return _slice_sign(value)
     if isinstance(value, np.ndarray):
         return ("array", value.shape, value.dtype.str)
     if isinstance(value, bool | str | type(None)):
         return value
+    if exact and isinstance(value, int):  # which part of several, or a length: one cannot see which
+        return value
     if isinstance(value, int | float | complex | np.generic):
         return type(value).__name__
     if isinstance(value, list | tuple):
-        return (len(value), tuple(_sign(part, depth - 1) for part in _few(value)))
+        return (len(value), tuple(_sign(part, exact, depth - 1) for part in _few(value)))
     if isinstance(value, Mapping):
-        return (len(value), tuple(_sign(part, depth - 1) for part in _few(list(value.values()))))
+        return (len(value), tuple(_sign(part, exact, depth - 1) for part in _few(list(value.values()))))
     shape = getattr(value, "shape", None)
     return (type(value).__name__, tuple(shape) if isinstance(shape, tuple) else None)
 
