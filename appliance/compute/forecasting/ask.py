@@ -98,13 +98,13 @@ def _walked(
     work, unsized = _work(keys, needs, graph, kinds, reads, tried)
     results = [numbers[key] for key in graph.results]
     slots = {address: (worker["host"], worker["nthreads"]) for address, worker in workers.items()}
-    found = walk(work, needs, results, slots, tried.task_seconds or 0.0, tried.move_rate)
+    found = walk(work, needs, results, slots, tried.task_seconds or 0.0, tried.move_rate, tried.hop_seconds)
     peaks = {address: resident.get(address, 0) + peak for address, peak in found.peaks.items()}
     fullest = max(peaks, key=peaks.__getitem__)
     untimed = [kind for kind in kinds.kinds if kind.number not in tried.tried]
     return replace(
         made,
-        seconds=graph.seconds + found.seconds,
+        seconds=graph.seconds + tried.answer_seconds + found.seconds,
         seconds_at_least=bool(untimed),
         memory=round(peaks[fullest]),
         memory_at_least=bool(unsized),
@@ -173,7 +173,10 @@ def _basis(graph: Graph, tried: Trial, found: Walked, resident: Mapping[str, int
         f"memory: what the workers have already, up to {size(max(resident.values(), default=0))}",
     ]
     if tried.task_seconds is not None:
-        said.append(f"each task: {1000 * tried.task_seconds:.2f} ms of the scheduler, measured")
+        said.append(
+            f"each task: {1000 * tried.task_seconds:.2f} ms of the scheduler, and {1000 * tried.hop_seconds:.2f} ms "
+            "before one that needs it begins, measured"
+        )
     if tried.move_rate is not None:
         said.append(f"between workers: {tried.move_rate / 1e6:,.0f} MB/s, measured")
     return said

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
 SECONDS = 10.0  # a trial begins no task after so many
 HELD_SHARE = 0.4  # of a worker's memory that the trial's values may fill
-BRIEF = 0.5  # s; a task that takes less is tried once more
+BRIEF = 0.5  # s; a task that takes less is watched once more
+LONG = 3.0  # s; a task that takes more is run once only, and its time is with what watching memory costs
 WORKERS_MAX = 32  # that take part
 EMPTY_TASKS = 200
+CHAIN = 20  # tasks of which each needs the one before
 MOVED_BYTES = 2**24  # of the value that is sent from one worker to another
 PRIORITY = 1000  # before what else the cluster has to do
 FIRST = "appliance-forecast"
@@ -60,6 +62,8 @@ class Trial:
         tried: by kind, what a task needs; kinds that were not tried are not there.
         failed: by kind, the error of those that failed.
         task_seconds: what a task costs the cluster that does nothing; None where nobody was asked.
+        answer_seconds: from asking for one task to its result, with nothing else to do.
+        hop_seconds: from the end of a task to the begin of one that needs it.
         move_rate: bytes a second from one worker to one on another host; None where that was not measured.
         workers: how many took part.
         seconds: how long it took.
@@ -68,6 +72,8 @@ class Trial:
     tried: dict[int, Tried] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     task_seconds: float | None = None
+    answer_seconds: float = 0.0
+    hop_seconds: float = 0.0
     move_rate: float | None = None
     workers: int = 0
     seconds: float = 0.0
@@ -120,7 +126,7 @@ def trial(
         )
     for _, failed in answers:
         found.failed.update({kind: why for kind, why in failed.items() if kind not in found.tried})
-    found.task_seconds = _task_seconds(client)
+    found.answer_seconds, found.task_seconds, found.hop_seconds = _latencies(client)
     found.move_rate = _move_rate(client, workers)
     found.seconds = time.perf_counter() - begun
     return found
@@ -134,7 +140,7 @@ def run_pickled(steps: bytes, seconds: float, held_max: int) -> tuple[dict[int, 
 def run_steps(steps: Sequence[Step], seconds: float, held_max: int) -> tuple[dict[int, Tried], dict[int, str]]:
     """Run the steps in this process; returns what each kind needs, and why others failed. Runs on a worker.
 
-    A task is run two or three times: to warm up, to see what it holds, since watching memory takes time, and for its
+    A task is run up to three times: to warm up, to see what it holds, since watching memory takes time, and for its
     time.
 
     Args:
@@ -171,30 +177,32 @@ def run_steps(steps: Sequence[Step], seconds: float, held_max: int) -> tuple[dic
 
 def _run(nodes: Sequence[GraphNode], inputs: Mapping[Key, Any]) -> tuple[Any, Tried]:
     begun = time.perf_counter()
-    working = _working(nodes[0], inputs)
-    if time.perf_counter() - begun < BRIEF:  # what the first one held may have been imports
-        working = _working(nodes[0], inputs)
-    start = time.perf_counter()
-    value = nodes[-1](inputs)
-    seconds = time.perf_counter() - start
-    nbytes = int(sizeof(value))
-    return value, Tried(seconds, nbytes, working)
+    value, working = _watched(nodes[0], inputs)
+    seconds = time.perf_counter() - begun
+    if seconds < LONG:
+        if seconds < BRIEF:  # what the first one held may have been imports
+            _, working = _watched(nodes[0], inputs)
+        del value
+        begun = time.perf_counter()
+        value = nodes[-1](inputs)
+        seconds = time.perf_counter() - begun
+    return value, Tried(seconds, int(sizeof(value)), working)
 
 
-def _working(node: GraphNode, inputs: Mapping[Key, Any]) -> int:
-    """Return the bytes that a task holds at most beside its inputs."""
+def _watched(node: GraphNode, inputs: Mapping[Key, Any]) -> tuple[Any, int]:
+    """Run a task; returns its value, and the bytes that it held at most beside its inputs."""
     own = not tracemalloc.is_tracing()
     if own:
         tracemalloc.start(1)
     try:
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        node(inputs)
+        value = node(inputs)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         if own:
             tracemalloc.stop()
-    return max(0, peak - before)
+    return value, max(0, peak - before)
 
 
 def _steps(graph: Graph, kinds: Kinds, reads: Mapping[Key, TaskRead], host: str, worker: int) -> list[Step]:
@@ -220,19 +228,28 @@ def _nothing(number: int) -> int:
     return number
 
 
-def _task_seconds(client: Client) -> float:
-    """Return what a task costs that does nothing: of many that are asked for at once, the mean."""
+def _latencies(client: Client) -> tuple[float, float, float]:
+    """Return what tasks that do nothing cost: one alone, one of many that are asked for at once, one of a chain."""
 
-    def took(count: int) -> float:
-        names = [f"{FIRST}-nothing-{time.time_ns()}-{number}" for number in range(count)]
+    def took(count: int, chain: bool = False) -> float:
+        name = f"{FIRST}-nothing-{time.time_ns()}"
         begun = time.perf_counter()
-        done = client.map(_nothing, range(count), key=names, pure=False, priority=PRIORITY)
-        client.gather(done)
+        done: list[Any] = []
+        if chain:
+            for number in range(count):
+                given = done[-1] if done else 0
+                done.append(client.submit(_nothing, given, key=f"{name}-{number}", pure=False, priority=PRIORITY))
+            done[-1].result()
+        else:
+            names = [f"{name}-{number}" for number in range(count)]
+            done += client.map(_nothing, range(count), key=names, pure=False, priority=PRIORITY)
+            client.gather(done)
         return time.perf_counter() - begun
 
     took(1)
-    few = took(1)
-    return max(0.0, took(EMPTY_TASKS) - few) / EMPTY_TASKS
+    alone = statistics.median(took(1) for _ in range(3))
+    each = max(0.0, took(EMPTY_TASKS) - alone) / EMPTY_TASKS
+    return alone, each, max(0.0, (took(CHAIN, chain=True) - alone) / CHAIN - each)
 
 
 def _move_rate(client: Client, workers: Mapping[str, Mapping[str, Any]]) -> float | None:

@@ -67,6 +67,7 @@ def walk(
     workers: Mapping[str, tuple[str, int]],
     task_seconds: float = 0.0,
     move_rate: float | None = None,
+    hop_seconds: float = 0.0,
 ) -> Walked:
     """Walk through a graph.
 
@@ -77,8 +78,9 @@ def walk(
         workers: by name the host and the number of threads.
         task_seconds: what a task costs the scheduler, one after the other.
         move_rate: bytes a second between workers and of remote reads; None where these take no time.
+        hop_seconds: from the end of a task to the begin of one that needs it, beside ``task_seconds``.
     """
-    return _Walk(work, needs, results, workers, task_seconds, move_rate).run()
+    return _Walk(work, needs, results, workers, task_seconds, move_rate, hop_seconds).run()
 
 
 class _Walk:
@@ -90,9 +92,10 @@ class _Walk:
         workers: Mapping[str, tuple[str, int]],
         task_seconds: float,
         move_rate: float | None,
+        hop_seconds: float,
     ):
         self.work, self.needs, self.results, self.workers = work, needs, set(results), workers
-        self.task_seconds, self.move_rate = task_seconds, move_rate
+        self.task_seconds, self.move_rate, self.hop_seconds = task_seconds, move_rate, hop_seconds
         self.dependents: list[list[int]] = [[] for _ in work]
         for number, inputs in enumerate(needs):
             for needed in inputs:
@@ -105,6 +108,7 @@ class _Walk:
         self.of_host: defaultdict[str, list[int]] = defaultdict(list)
         self.anywhere: list[int] = []
         self.taken = [False] * len(work)
+        self.ended = [0.0] * len(work)
         self.held = dict.fromkeys(workers, 0.0)
         self.total = self.spread = 0.0
         self.events: list[tuple[float, int, str]] = []
@@ -168,16 +172,22 @@ class _Walk:
         self.done.moved += moved
         if task.hosts and self.workers[name][0] not in task.hosts:
             moved += task.read_bytes
-        self.scheduler_free = max(self.scheduler_free, now) + self.task_seconds
+        ready = now
+        if any(self.work[needed].nbytes or self.work[needed].seconds for needed in self.needs[number]):
+            # Its last input has just come; a task that only reads waits at its worker already.
+            ready = max(now, max(self.ended[needed] for needed in self.needs[number]) + self.hop_seconds)
+        self.scheduler_free = max(self.scheduler_free + self.task_seconds, now)
+        begin = max(self.scheduler_free, ready)
         seconds = task.seconds + (moved / self.move_rate if self.move_rate else 0.0)
         self.done.busy += seconds
         self._hold(name, max(task.working, task.nbytes))
-        heapq.heappush(self.events, (self.scheduler_free + seconds, number, name))
+        heapq.heappush(self.events, (begin + seconds, number, name))
 
     def _finish(self, number: int, name: str, now: float, present: Collection[str]) -> None:
         task = self.work[number]
         self._hold(name, task.nbytes - max(task.working, task.nbytes))
         self.where[number].add(name)
+        self.ended[number] = now
         self.free[name] += 1
         if task.spread:
             self.spread = max(0.0, self.spread + task.spread)

@@ -75,6 +75,10 @@ def test_the_scheduler_takes_its_time_for_each_task_and_the_result_for_its_way()
     tasks = [Work(0.0, 0) for _ in range(100)]
     assert walk(tasks, [[]] * 100, [], TWO, task_seconds=0.01).seconds == pytest.approx(1.0)
     assert walk([Work(1.0, 20 * MIB)], [[]], [0], ONE, move_rate=10 * MIB).seconds == 3.0
+    # Tasks that wait at their worker begin at once, one that has to hear of its input does not.
+    chain = [Work(1.0, 1), Work(1.0, 1), Work(1.0, 1)]
+    assert walk(chain, [[], [0], [1]], [2], ONE, hop_seconds=0.5).seconds == 4.0
+    assert walk(chain, [[], [], []], [2], ONE, hop_seconds=0.5).seconds == 3.0
 
 
 def test_what_is_rechunked_lies_on_all_workers_until_it_is_taken() -> None:
