@@ -135,9 +135,14 @@ USES = (
         "a forecast ends with an error",
     ),
     Use(
-        "appliance.compute.forecasting.ask",
-        ("distributed.shuffle._core:P2PBarrierTask",),  # known by its name
-        "the time and memory of a rechunk between all workers are told wrongly",
+        "appliance.compute.forecasting.exchange",
+        (
+            *_of(_SPEC, "DataNode.value", "GraphNode", "Task", "_execute_subgraph"),
+            # Known by their names, and stood in for.
+            *_of("distributed.shuffle._rechunk:", "rechunk_transfer", "rechunk_unpack", "ArrayRechunkSpec.new"),
+            *_of("distributed.shuffle._core:", "p2p_barrier", "P2PBarrierTask.spec"),
+        ),
+        "the time of what comes behind a rechunk between all workers is not known",
     ),
     Use(
         "appliance.compute.reporting.dashboard",

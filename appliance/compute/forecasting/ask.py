@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from appliance.compute.forecasting.advice import advice
+from appliance.compute.forecasting.exchange import LAYS, TAKES
 from appliance.compute.forecasting.expected_reads import Reads, place, reads_of
 from appliance.compute.forecasting.forecast import Forecast, duration, size
 from appliance.compute.forecasting.graph import Graph, graph_of
 from appliance.compute.forecasting.kinds import Kind, Kinds, kinds_of
-from appliance.compute.forecasting.trial import SECONDS, Trial, trial
+from appliance.compute.forecasting.trial import SECONDS, Trial, Tried, trial
 from appliance.compute.forecasting.walk import Walked, Work, walk
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def forecasted(data: Any, client: Client | None = None, seconds: float = SECONDS
     tried = trial(client, graph, kinds, reads.tasks, workers, seconds)
     resident = client.run(_resident)
     made = _walked(made, graph, kinds, reads, tried, workers, resident)
-    exchange = any(kind.is_exchange for kind in kinds.kinds)
+    exchange = any(kind.part for kind in kinds.kinds)
     made = replace(made, unknown=(*made.unknown, *reads.unknown))
     return replace(made, advice=advice(made, reads, workers, exchange))
 
@@ -128,41 +129,25 @@ def _work(
     """Return what each task does, and of how many tasks nobody knows how large their value is."""
     work: list[Work] = []
     unsized = 0
-    laid = _laid(keys, needs, graph, kinds)
-    total = 0.0
+    laid, takers = 0.0, sum(kind.tasks for kind in kinds.kinds if kind.part == TAKES)
     for number, key in enumerate(keys):
-        kind = kinds.of[key]
+        kind = kinds.kinds[kinds.of[key]]
         reading = reads.tasks.get(key)
         hosts = reading.place.hosts if reading is not None and reading.place is not None else ()
-        nbytes = reading.bytes if reading is not None else 0.0
-        known = tried.tried.get(kind)
-        if known is not None:
-            work.append(Work(known.seconds, known.nbytes, known.working, nbytes, hosts))
-            continue
+        read_bytes = reading.bytes if reading is not None else 0.0
         own = graph.chunk_bytes.get(key)
-        unsized += own is None and number not in laid
-        spread, seconds = 0.0, 0.0
-        if laid.get(number) == 1:
-            spread = float(sum(work[needed].nbytes for needed in needs[number]))
-            total += spread
-        elif laid.get(number) == -1:
-            spread = -total / sum(role == -1 for role in laid.values())
+        known = tried.tried.get(kind.number) or Tried(0.0, own or 0, own or 0)
+        unsized += kind.number not in tried.tried and own is None
+        spread, nbytes, seconds = 0.0, known.nbytes, known.seconds
+        if kind.part == LAYS:
+            spread = float(sum(work[needed].nbytes for needed in needs[number])) or float(known.working)
+            laid += spread
+        elif kind.part == TAKES:
+            spread = -laid / takers
         if spread and tried.move_rate:
-            seconds = abs(spread) / tried.move_rate
-        work.append(Work(seconds, own or 0, round(max(own or 0, abs(spread))), nbytes, hosts, spread))
+            seconds += abs(spread) / tried.move_rate
+        work.append(Work(seconds, nbytes, known.working, read_bytes, hosts, spread))
     return work, unsized
-
-
-def _laid(keys: Sequence[Any], needs: Sequence[Sequence[int]], graph: Graph, kinds: Kinds) -> dict[int, int]:
-    """Return which tasks lay data on all workers (1), take it from there (-1), or are between these (0)."""
-    meeting = {number for number, key in enumerate(keys) if kinds.kinds[kinds.of[key]].is_exchange}
-    if not meeting:
-        return {}
-    barriers = {number for number in meeting if type(graph.nodes[keys[number]]).__name__ == "P2PBarrierTask"}
-    before = {needed for number in barriers for needed in needs[number]}
-    while more := {needed for number in before - meeting for needed in needs[number]} - before:  # behind aliases
-        before |= more
-    return {number: 0 if number in barriers else 1 if number in before else -1 for number in meeting}
 
 
 def _basis(graph: Graph, tried: Trial, found: Walked, resident: Mapping[str, int]) -> list[str]:

@@ -19,6 +19,7 @@ CALCULATE = (
     *("builtins", "_operator", "operator", "functools", "itertools", "math", "toolz", "tlz", "cytoolz"),
     *("dask.array", "dask._expr", "dask._task_spec", "dask.base", "dask.blockwise", "dask.core", "dask.highlevelgraph"),
     *("dask.layers", "dask.utils", "xarray.core", "xarray.compat", "xarray.computation", "xarray.coding"),
+    "appliance.compute.forecasting.exchange",
     *("xarray.groupers", "xarray.namedarray", "xarray.structure", "xarray.ufuncs"),
 )
 # Words in names of functions of theirs that write, or run what they are given.
@@ -31,7 +32,7 @@ DEPTH = 6
 def refusal(node: GraphNode) -> str:
     """Return why a task is not tried, "" where it may be."""
     for function in functions(node):
-        module = _module(function)
+        module = module_of(function)
         name = getattr(function, "__qualname__", type(function).__qualname__)
         if _is_of(module, EXCHANGE):
             return "all workers take part in it at once"
@@ -40,11 +41,6 @@ def refusal(node: GraphNode) -> str:
         if name in NAMES or any(word in name.lower().rpartition("<locals>")[2] for word in WORDS):
             return f"it calls {module}.{name}, which may write"
     return ""
-
-
-def is_exchange(node: GraphNode) -> bool:
-    """Return whether a task is a part of an exchange between all workers (distributed's p2p)."""
-    return any(_is_of(_module(function), EXCHANGE) for function in functions(node))
 
 
 def functions(value: Any, depth: int = DEPTH) -> Iterator[Any]:
@@ -93,9 +89,10 @@ def _inside(function: Any, depth: int) -> Iterator[Any]:
             yield from functions(part, depth - 1)
 
 
-def _module(function: Any) -> str:
+def module_of(function: Any) -> str:
+    """Return the name of the module that a function is of."""
     if isinstance(function, functools.partial):
-        return _module(function.func)
+        return module_of(function.func)
     if getattr(function, "__module__", None):
         return str(function.__module__)
     owner = getattr(function, "__self__", None)  # of a method that is written in C

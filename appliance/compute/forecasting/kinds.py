@@ -16,7 +16,8 @@ import numpy as np
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, _execute_subgraph
 from dask.utils import key_split
 
-from appliance.compute.forecasting.harmless import functions, is_exchange, refusal
+from appliance.compute.forecasting.exchange import part, specifications, stood_in
+from appliance.compute.forecasting.harmless import functions, refusal
 
 if TYPE_CHECKING:
     from dask.typing import Key
@@ -43,7 +44,7 @@ class Kind:
         is_reading: whether they read from S3.
         candidates: some of their keys, of those that read.
         refused: why none of them is tried; "" where one may be.
-        is_exchange: whether they are a part of a rechunk or shuffle in which all workers meet (distributed's p2p).
+        part: what they do in a rechunk in which all workers meet, see ``exchange.part``; "" for all others.
     """
 
     number: int
@@ -55,7 +56,7 @@ class Kind:
     is_reading: bool = False
     candidates: list[Key] = field(default_factory=list)
     refused: str = ""
-    is_exchange: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,17 @@ def kinds_of(graph: Graph, reads: Mapping[Key, TaskRead], candidates: int = 64) 
     of: dict[Key, int] = {}
     layers: dict[int, tuple[object, Hashable]] = {}
     variants: Counter[Hashable] = Counter()
+    specs = specifications(graph.nodes)
     for key in graph.sorted():
         node = graph.nodes[key]
+        if role := part(node) if specs else "":
+            node = stood_in(node, specs)
         needs = {needed: of[needed] for needed in node.dependencies}
         reading = reads.get(key)
         work: Hashable = (
             _work_sign(node, layers),
             frozenset(Counter(needs.values()).items()),
+            role,
             None if reading is None else (reading.reads, len(reading.parts)),
             key_split(key) if node.data_producer else "",
         )
@@ -93,7 +98,7 @@ def kinds_of(graph: Graph, reads: Mapping[Key, TaskRead], candidates: int = 64) 
         number = numbers.setdefault(sign, len(kinds))
         if number == len(kinds):
             made = Kind(number, key_split(key), node, key, needs, is_reading=reading is not None)
-            made.is_exchange = is_exchange(node)
+            made.part = role
             made.refused = refusal(node)
             if not made.refused and any(kinds[needed].refused for needed in needs.values()):
                 made.refused = "what it needs was not tried"

@@ -42,8 +42,8 @@ def field(chunks: int = 12, length: int = 10) -> xr.DataArray:
     return xr.DataArray(array, dims=("time", "y", "x"), coords={"time": xr.date_range("2001-01-01", periods=steps)})
 
 
-def graph(work: str, **shape: int) -> tuple[Graph, Kinds]:
-    with dask.config.set({"array.rechunk.method": "tasks"}):
+def graph(work: str, method: str = "tasks", **shape: int) -> tuple[Graph, Kinds]:
+    with dask.config.set({"array.rechunk.method": method}):
         made = graph_of(WORK[work](field(**shape)))
     return made, kinds_of(made, {})
 
@@ -152,3 +152,18 @@ def test_what_only_calculates_is_tried(work: str) -> None:
 def test_numpys_own_functions_that_write_are_not_tried() -> None:
     lazy = field().data.map_blocks(np.save, "never.npy", dtype="f4", meta=np.ones(0))
     assert any("save, which may write" in why for why in refusals(lazy))
+
+
+@pytest.mark.parametrize("work", ["rechunk", "quantile"])
+def test_what_comes_behind_an_exchange_between_all_workers_is_tried(work: str) -> None:
+    """The values of a trial are as large as those of the same work that is rechunked by tasks."""
+    made, kinds = graph(work, "p2p")
+    assert {kind.part for kind in kinds.kinds} == {"", "lays", "meets", "takes"}
+    assert {kind.refused for kind in kinds.kinds} == {""}
+    tried, failed = run_steps([(kind.number, [kind.node], kind.needs, False) for kind in kinds.kinds], 600.0, 0)
+    assert failed == {}
+    plain, plain_kinds = graph(work)
+    steps = [(kind.number, [kind.node], kind.needs, False) for kind in plain_kinds.kinds]
+    by_tasks, _ = run_steps(steps, 600.0, 0)
+    (result,), (plain_result,) = made.results, plain.results
+    assert tried[kinds.of[result]].nbytes == by_tasks[plain_kinds.of[plain_result]].nbytes
