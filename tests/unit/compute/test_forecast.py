@@ -41,6 +41,12 @@ def placed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return
 
 
+def exchanged(data: xr.Dataset) -> xr.DataArray:
+    """Rechunked between all workers at once."""
+    with dask.config.set({"array.rechunk.method": "p2p"}):
+        return data.t.chunk(time=-1, y=4).std("time")
+
+
 WORK: dict[str, Callable[[xr.Dataset, xr.Dataset, xr.Dataset], Any]] = {
     "mean": lambda a, _b, _s: a.t.mean(),
     "a dataset": lambda a, _b, _s: a,
@@ -54,6 +60,7 @@ WORK: dict[str, Callable[[xr.Dataset, xr.Dataset, xr.Dataset], Any]] = {
     "selected before": lambda _a, _b, _s: (
         xr.open_dataset("s3://alice/field.zarr", chunks=None).t[35:145, :5].chunk(time=20).std()
     ),
+    "rechunked": lambda a, _b, _s: exchanged(a),
     "whole shards": lambda _a, _b, s: s.t.mean(),
 }
 
