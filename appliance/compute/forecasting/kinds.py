@@ -39,7 +39,8 @@ class Kind:
         name: Dask's name of such tasks.
         node: one of them.
         key: its key.
-        needs: the kinds of its inputs, by their keys.
+        needs: the kinds of its inputs, by their keys; without those of ``given``.
+        given: inputs that are data of the graph itself, by their keys: one task's index fits no other's array.
         tasks: how many there are.
         is_reading: whether they read from S3.
         candidates: some of their keys, of those that read.
@@ -52,6 +53,7 @@ class Kind:
     node: GraphNode
     key: Key
     needs: Mapping[Key, int]
+    given: Mapping[Key, GraphNode] = field(default_factory=dict)
     tasks: int = 0
     is_reading: bool = False
     candidates: list[Key] = field(default_factory=list)
@@ -97,7 +99,9 @@ def kinds_of(graph: Graph, reads: Mapping[Key, TaskRead], candidates: int = 64) 
         sign: Hashable = (work, _sign(node, variants[work] < VARIANTS))
         number = numbers.setdefault(sign, len(kinds))
         if number == len(kinds):
-            made = Kind(number, key_split(key), node, key, needs, is_reading=reading is not None)
+            given = {needed: graph.nodes[needed] for needed in needs if isinstance(graph.nodes[needed], DataNode)}
+            open_needs = {needed: kind for needed, kind in needs.items() if needed not in given}
+            made = Kind(number, key_split(key), node, key, open_needs, given, is_reading=reading is not None)
             made.part = role
             made.refused = refusal(node)
             if not made.refused and any(kinds[needed].refused for needed in needs.values()):

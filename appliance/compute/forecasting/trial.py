@@ -13,7 +13,7 @@ import time
 import tracemalloc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dask.sizeof import sizeof
 from distributed.protocol import pickle
@@ -79,8 +79,20 @@ class Trial:
     seconds: float = 0.0
 
 
-# A step: the kind's number, its tasks (the first one is for warming up), the kinds of inputs, and whether it reads.
-Step = tuple[int, Sequence["GraphNode"], Mapping["Key", int], bool]
+class Step(NamedTuple):
+    """One kind in a trial.
+
+    Attributes:
+        kind: its number.
+        nodes: tasks of it; the first one is for warming up, the last one for its time.
+        needs: the kinds of its inputs, by their keys.
+        given: its inputs that are data of the graph itself.
+    """
+
+    kind: int
+    nodes: Sequence[GraphNode]
+    needs: Mapping[Key, int]
+    given: Mapping[Key, GraphNode]
 
 
 def trial(
@@ -151,10 +163,10 @@ def run_steps(steps: Sequence[Step], seconds: float, held_max: int) -> tuple[dic
     tried: dict[int, Tried] = {}
     failed: dict[int, str] = {}
     values: dict[int, Any] = {}
-    last_use = {needed: number for number, step in enumerate(steps) for needed in step[2].values()}
+    last_use = {needed: number for number, step in enumerate(steps) for needed in step.needs.values()}
     end = time.perf_counter() + seconds
     held = 0
-    for number, (kind, nodes, needs, _) in enumerate(steps):
+    for number, (kind, nodes, needs, given) in enumerate(steps):
         missing = [needed for needed in needs.values() if needed not in values]
         if missing or time.perf_counter() > end or (held_max and held > held_max):
             failed[kind] = (
@@ -162,6 +174,7 @@ def run_steps(steps: Sequence[Step], seconds: float, held_max: int) -> tuple[dic
             )
             continue
         inputs = {key: values[needed] for key, needed in needs.items()}
+        inputs |= {key: node(()) for key, node in given.items()}
         try:
             values[kind], tried[kind] = _run(nodes, inputs)
         except Exception as error:  # a function that wants other values than these says nothing of the analysis
@@ -220,7 +233,7 @@ def _steps(graph: Graph, kinds: Kinds, reads: Mapping[Key, TaskRead], host: str,
             picked = [chosen[(2 * worker + turn) % len(chosen)] for turn in (0, 1)]
             if all(graph.nodes[key].dependencies == kind.node.dependencies for key in picked):
                 nodes = [graph.nodes[key] for key in picked]
-        steps.append((kind.number, nodes, kind.needs, kind.is_reading))
+        steps.append(Step(kind.number, nodes, kind.needs, kind.given))
     return steps
 
 
