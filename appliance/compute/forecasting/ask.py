@@ -52,6 +52,10 @@ def forecasted(data: Any, client: Client | None = None, seconds: float = SECONDS
         return replace(made, unknown=unknown, advice=advice(made, reads, workers, exchange=False))
     kinds = kinds_of(graph, reads.tasks)
     tried = trial(client, graph, kinds, reads.tasks, workers, seconds)
+    if tried.lost == tried.workers:
+        why = "time and memory: no worker lived through the trial. A single task may need more memory than it has"
+        return replace(made, unknown=(*made.unknown, *reads.unknown, why), advice=advice(made, reads, workers, False))
+    workers = {at: worker for at, worker in workers.items() if at in client.scheduler_info(n_workers=-1)["workers"]}
     resident = client.run(_resident)
     made = _walked(made, graph, kinds, reads, tried, workers, resident)
     exchange = any(kind.part for kind in kinds.kinds)
@@ -170,6 +174,8 @@ def _basis(graph: Graph, tried: Trial, found: Walked, resident: Mapping[str, int
 def _unknown(untimed: Sequence[Kind], tried: Trial, unsized: int) -> list[str]:
     """Return what the time and memory do not contain."""
     said = []
+    if tried.lost:
+        said.append(f"what {tried.lost:,} workers would have said: they ended in the trial, perhaps for lack of memory")
     reasons: dict[str, Counter[str]] = {}
     for kind in untimed:
         why = tried.failed.get(kind.number) or kind.refused or "it was not tried"

@@ -8,6 +8,7 @@ fast a value goes from one worker to another.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 import tracemalloc
@@ -16,12 +17,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dask.sizeof import sizeof
+from distributed import wait
 from distributed.protocol import pickle
 
 if TYPE_CHECKING:
     from dask._task_spec import GraphNode
     from dask.typing import Key
-    from distributed import Client
+    from distributed import Client, Future
 
     from appliance.compute.forecasting.expected_reads import TaskRead
     from appliance.compute.forecasting.graph import Graph
@@ -31,6 +33,7 @@ SECONDS = 10.0  # a trial begins no task after so many
 HELD_SHARE = 0.4  # of a worker's memory that the trial's values may fill
 BRIEF = 0.5  # s; a task that takes less is watched once more
 LONG = 3.0  # s; a task that takes more is run once only, and its time is with what watching memory costs
+LOOK = 2.0  # s between two looks whether the workers are still there
 WORKERS_MAX = 32  # that take part
 EMPTY_TASKS = 200
 CHAIN = 20  # tasks of which each needs the one before
@@ -66,6 +69,7 @@ class Trial:
         hop_seconds: from the end of a task to the begin of one that needs it.
         move_rate: bytes a second from one worker to one on another host; None where that was not measured.
         workers: how many took part.
+        lost: how many of these ended, or failed, before they had an answer.
         seconds: how long it took.
     """
 
@@ -76,7 +80,11 @@ class Trial:
     hop_seconds: float = 0.0
     move_rate: float | None = None
     workers: int = 0
+    lost: int = 0
     seconds: float = 0.0
+
+
+Answer = tuple[dict[int, Tried], dict[int, str]]  # by kind, what its tasks need, or why that is not known
 
 
 class Step(NamedTuple):
@@ -116,18 +124,16 @@ def trial(
     begun = time.perf_counter()
     asked = list(workers)[:WORKERS_MAX]
     found = Trial(workers=len(asked))
-    futures = []
+    futures: dict[str, Future[Answer]] = {}
     for number, address in enumerate(asked):
         limit = workers[address].get("memory_limit") or 0
         # Pickled, as Dask would take the tasks for a part of its own graph.
         steps = pickle.dumps(_steps(graph, kinds, reads, workers[address]["host"], number))
-        futures.append(
-            client.submit(
-                run_pickled, steps, seconds, int(limit * HELD_SHARE), workers=[address], allow_other_workers=False,
-                pure=False, priority=PRIORITY, key=f"{FIRST}-trial-{number}-{time.time_ns()}",
-            )
-        )  # fmt: skip
-    answers: list[tuple[dict[int, Tried], dict[int, str]]] = client.gather(futures)
+        key = f"{FIRST}-trial-{number}-{time.time_ns()}"
+        options: dict[str, Any] = {"workers": [address], "allow_other_workers": False, "pure": False, "key": key}
+        given = (steps, seconds, int(limit * HELD_SHARE))
+        futures[address] = client.submit(run_pickled, *given, priority=PRIORITY, **options)
+    answers, found.lost = answers_of(client, futures)
     del futures
     for kind in {number for tried, _ in answers for number in tried}:
         of_kind = [tried[kind] for tried, _ in answers if kind in tried]
@@ -144,12 +150,34 @@ def trial(
     return found
 
 
-def run_pickled(steps: bytes, seconds: float, held_max: int) -> tuple[dict[int, Tried], dict[int, str]]:
+def answers_of(client: Client, futures: Mapping[str, Future[Answer]]) -> tuple[list[Answer], int]:
+    """Return the answers of workers, by their addresses, and how many gave none.
+
+    A task that may run on one worker only waits without end for one that has died.
+    """
+    pending, answers, lost = dict(futures), [], 0
+    while pending:
+        with contextlib.suppress(TimeoutError):
+            wait(list(pending.values()), timeout=LOOK, return_when="FIRST_COMPLETED")
+        alive = client.scheduler_info(n_workers=-1)["workers"]
+        for address, future in list(pending.items()):
+            if future.status == "finished":
+                answers.append(future.result())
+            elif future.status != "pending" or address not in alive:
+                lost += 1
+                client.cancel([future], force=True)
+            else:
+                continue
+            del pending[address]
+    return answers, lost
+
+
+def run_pickled(steps: bytes, seconds: float, held_max: int) -> Answer:
     """Do what ``run_steps`` does, with pickled steps. Runs on a worker."""
     return run_steps(pickle.loads(steps), seconds, held_max)  # the client's own, as every task is
 
 
-def run_steps(steps: Sequence[Step], seconds: float, held_max: int) -> tuple[dict[int, Tried], dict[int, str]]:
+def run_steps(steps: Sequence[Step], seconds: float, held_max: int) -> Answer:
     """Run the steps in this process; returns what each kind needs, and why others failed. Runs on a worker.
 
     A task is run up to three times: to warm up, to see what it holds, since watching memory takes time, and for its

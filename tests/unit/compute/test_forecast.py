@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 from xml.etree import ElementTree
@@ -17,7 +18,7 @@ from s3_endpoint import S3Endpoint
 from table_map import TableMaps, holders
 
 import appliance.compute
-from appliance.compute.forecasting import stored_sizes
+from appliance.compute.forecasting import stored_sizes, trial
 from appliance.compute.forecasting.forecast import Forecast, duration, size
 from appliance.compute.reading import placement_access
 
@@ -198,6 +199,19 @@ def test_a_function_of_ones_own_is_not_called_and_its_time_not_known(stored: str
     assert "at least" in str(said)
     assert said.memory is not None
     assert not said.memory_at_least or said.result_bytes is None
+
+
+def test_a_worker_that_dies_in_the_trial_is_not_waited_for(new_cluster: Any) -> None:
+    cluster = new_cluster("127.0.0.11", "127.0.0.12")
+    with Client(cluster.address) as client:
+        client.wait_for_workers(2, timeout=300)
+        first, second = client.scheduler_info(n_workers=-1)["workers"]
+        pinned: dict[str, Any] = {"allow_other_workers": False, "pure": False}
+        futures = {
+            first: client.submit(os._exit, 1, workers=[first], **pinned),
+            second: client.submit(tuple, [{}, {}], workers=[second], **pinned),
+        }
+        assert trial.answers_of(client, futures) == ([({}, {})], 1)
 
 
 @pytest.mark.parametrize("data", [field(), field().t, [field().t], np.ones(3), 3])
