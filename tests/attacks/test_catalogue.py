@@ -35,9 +35,10 @@ def there() -> Iterator[Scene]:
 
 
 def asked(path: str, method: str = "GET", host: str = NAME, **headers: str) -> tuple[int, bytes, dict[str, str]]:
-    """What somebody outside is answered."""
-    connection = FRONT.connection(f"{host}:{FACTS['jupyterhub_public_port']}", timeout=30)
-    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    """What somebody outside is answered who asks for a host; the certificate is that of the public name."""
+    connection = FRONT.connection(f"{NAME}:{FACTS['jupyterhub_public_port']}", timeout=30)
+    own = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, headers={"Host": host, **own})
     answer = connection.getresponse()
     told = answer.status, answer.read(), {name.lower(): value for name, value in answer.getheaders()}
     connection.close()

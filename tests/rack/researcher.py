@@ -33,13 +33,15 @@ def say(**values):
     global said
     said = values
 
+# What a cell prints is not taken for its answer: it comes with the errors.
+answers, sys.stdout = sys.stdout, sys.stderr
 for line in sys.stdin:
     said = {}
     try:
         exec(json.loads(line), globals())
     except BaseException as error:
         said = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
-    print(json.dumps(said), flush=True)
+    print(json.dumps(said), file=answers, flush=True)
 """
 
 

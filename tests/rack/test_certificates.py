@@ -18,7 +18,7 @@ from server_session import with_server
 from site_run import play
 
 NAME = str(urlsplit(FACILITY.front.url).hostname)
-NAMES = [NAME, f"*.{NAME}"]
+NAMES = [NAME, f"*.{NAME}", str(FACILITY.facts["catalogue_public_name"])]
 OWN = "/etc/appliance/tls/machine.pem"
 HUBS = "/etc/appliance/tls/hub.pem"
 PORT = int(FACILITY.facts["jupyterhub_public_port"])

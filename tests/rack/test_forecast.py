@@ -67,8 +67,8 @@ def notebook(facility: Facility) -> Iterator[Notebook]:
     "work",
     [
         "ds.t.mean()",
-        'ds.t.groupby("time.month").mean()',
-        "ds.t.isel(x=3, y=4)",
+        pytest.param('ds.t.groupby("time.month").mean()', marks=pytest.mark.long),
+        pytest.param("ds.t.isel(x=3, y=4)", marks=pytest.mark.long),
         'ds.t.chunk(time=-1, y=16).std("time")',
     ],
 )
@@ -83,6 +83,7 @@ def test_an_analysis_needs_what_was_forecast(notebook: Notebook, work: str) -> N
     assert "bytes to read" in said["html"]
 
 
+@pytest.mark.long
 def test_workers_where_nothing_lies_and_hosts_without_workers_are_named(notebook: Notebook) -> None:
     said = notebook.run("""
         cluster.scale(1)

@@ -111,7 +111,7 @@ def test_before_all_doors_are_open(carol: Carol) -> None:
     assert dask_status(carol.token) == 200
     for store in STORES:
         assert object_of(KEYS.format("carol"), "carol", "data", store, port=GATEWAY_PORT) == carol.content
-        assert published(store) == "200"
+    until(lambda: {published(store) for store in STORES} == {"200"})
 
 
 def test_who_is_locked_has_nothing_running_after_a_minute_and_all_doors_are_shut(carol: Carol, bob: HubSession) -> None:

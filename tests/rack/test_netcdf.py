@@ -38,7 +38,7 @@ FILES = """
         )
     upload(sorted(folder.glob("*.nc")), "s3://alice/netcdf-test")
     for kind, path in targets.items():
-        virtualize("s3://alice/netcdf-test/*.nc", f"s3://{path}", format=kind)
+        virtualize("s3://alice/netcdf-test/*.nc", f"s3://{path}", format=kind, catalogue=False)
     cluster = dask_gateway.Gateway().new_cluster()
     cluster.scale(3)
     client = cluster.get_client()

@@ -54,7 +54,7 @@ def notebook(facility: Facility) -> Iterator[Notebook]:
 def test_forked_processes_read(notebook: Notebook) -> None:
     said = notebook.run(f"""
         Path("plain-test-forks.py").write_text({FORKS!r})
-        ended = subprocess.run([sys.executable, "plain-test-forks.py"], capture_output=True, text=True, timeout=60)
+        ended = subprocess.run([sys.executable, "plain-test-forks.py"], capture_output=True, text=True, timeout=120)
         say(printed=ended.stdout, errors=ended.stderr[-2000:])
     """)
     assert said["printed"] == "[52, 52]\n", said["errors"]
@@ -115,15 +115,18 @@ def test_garbage_collection_of_a_cluster_object_goes_on(notebook: Notebook) -> N
         del second
         done = threading.Event()
         client.loop.add_callback(lambda: (gc.collect(), done.set()))
-        say(went_on=done.wait(30), clusters=len(Gateway().list_clusters()))
+        say(went_on=done.wait(30), there=cluster.name in [each.name for each in Gateway().list_clusters()])
     """)
-    assert said == {"went_on": True, "clusters": 1}
+    assert said == {"went_on": True, "there": True}
 
 
 def test_a_worker_that_dies_of_memory_says_so(notebook: Notebook) -> None:
-    """The gateway starts others in their place."""
+    """The second that dies of a task is its last one here: the usual four take minutes. The gateway starts others."""
     with pytest.raises(CellError) as told:
         notebook.run("""
+            def twice(dask_scheduler):
+                dask_scheduler.allowed_failures = 1
+            client.run_on_scheduler(twice)
             def too_much():
                 import numpy, time
                 held = []

@@ -48,13 +48,15 @@ def notebook(facility: Facility) -> Iterator[Notebook]:
         facility.run("head1", "rm", "-r", HOME)
 
 
+@pytest.mark.parametrize("whose", ["TestOurs", pytest.param("TestS3fs", marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_suite_passes_for_ours_and_for_s3fs(notebook: Notebook, name: str) -> None:
+def test_the_suite_passes_for_ours_and_for_s3fs(notebook: Notebook, name: str, whose: str) -> None:
     said = notebook.run(f"""
         ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "--tb=short", "-c", "/dev/null", "-p", "no:cacheprovider", "{name}"],
+            [sys.executable, "-m", "pytest", "-q", "--tb=short", "-c", "/dev/null", "-p", "no:cacheprovider",
+             "{name}", "-k", "{whose}"],
             cwd="{HOME}", env=dict(os.environ, PYTHONPATH="{HOME}", SUITES_BUCKET="alice"),
-            capture_output=True, text=True, timeout=500,
+            capture_output=True, text=True, timeout=280,
         )
         say(status=ended.returncode, printed=ended.stdout[-6000:] + ended.stderr[-2000:])
     """)
