@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import icechunk
@@ -10,6 +9,7 @@ import pytest
 import xarray as xr
 import zarr
 from click.testing import CliRunner
+from copies import FORMATS, MADE, Store, quiet
 from netcdf_files import PACKED, year
 from s3_endpoint import S3Endpoint
 
@@ -18,13 +18,6 @@ from appliance.data import DataError, compared, ingest, repositories, staged, vi
 from appliance.data.ingesting import abandon
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-Store = Callable[..., str]
-FORMATS = pytest.mark.parametrize("kind", ["zarr", "icechunk"])
-MADE = "s3://alice/made"
-
-
-def quiet(_text: str) -> None:
-    """What is said is of no interest here."""
 
 
 def interrupted(*_: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from click.testing import CliRunner
+from copies import FORMATS, MADE, Store, quiet
 from netcdf_files import PACKED, year
 from s3_endpoint import S3Endpoint
 
@@ -23,13 +23,6 @@ from appliance.data import DataError, compared, copying, ingest
 from appliance.data.local_file import LocalFile
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-Store = Callable[..., str]
-FORMATS = pytest.mark.parametrize("kind", ["zarr", "icechunk"])
-MADE = "s3://alice/made"
-
-
-def quiet(_text: str) -> None:
-    """What is said is of no interest here."""
 
 
 def test_what_is_no_whole_file_of_netcdf_is_told_by_its_path(endpoint: S3Endpoint, tmp_path: Path) -> None:
