@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,13 @@ from appliance.placement.model.s3_address import S3Address
 
 if TYPE_CHECKING:
     from distributed import Client
+    from distributed import Future as DaskFuture
 
 RETRIES = 3  # of a task whose worker is lost
 HELD = 4  # files that a worker holds open
+# s without any worker after which a copy is given up: a cluster starts in some ten, and replaces a lost worker as fast.
+WORKERS_SECONDS = 180.0
+LOOK_SECONDS = 5.0  # after which a copy of which nothing was heard looks whether there are workers
 
 
 @dataclass(frozen=True)
@@ -237,16 +242,20 @@ def _release() -> None:
 def on_cluster(
     client: Client, tasks: Sequence[Task], handle: Any, done: Callable[[Task], None], merge: Callable[[list[Any]], None]
 ) -> None:
-    """Do tasks on a cluster's workers. The first error ends it; ``merge`` is called with what they handed back."""
-    from distributed import KilledWorker, as_completed
+    """Do tasks on a cluster's workers. The first error ends it; ``merge`` is called with what they handed back.
+
+    Raises:
+        OSError: workers ended again and again, or there has been none for ``WORKERS_SECONDS``.
+    """
+    from distributed import KilledWorker
 
     futures = client.map(on_worker, tasks, handle=handle, pure=False, retries=RETRIES, key="ingest")
-    of = dict(zip((future.key for future in futures), tasks, strict=True))
+    of = dict(zip(futures, tasks, strict=True))
     made = []
     try:
-        for future, result in as_completed(futures, with_results=True):
+        for future, result in _as_they_end(client, futures):
             made.append(result)
-            done(of[future.key])
+            done(of[future])
     except KilledWorker as error:
         raise OSError(
             f"{tasks[0].name}: the workers of a block ended again and again, as they do when memory is short: name "
@@ -255,3 +264,36 @@ def on_cluster(
     finally:
         client.cancel(futures)
         merge([each for each in made if each is not None])
+
+
+def _as_they_end(client: Client, futures: Collection[DaskFuture]) -> Iterator[tuple[DaskFuture, Any]]:
+    """Futures with their results, as they end. Raises ``OSError`` where there is no worker that they could wait for."""
+    from distributed import wait as wait_for
+
+    waiting, last = set(futures), time.monotonic() + WORKERS_SECONDS
+    while waiting:
+        try:
+            ended = wait_for(waiting, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            ended = set()
+        for future in ended:
+            if future.status == "error":
+                future.result()
+            try:
+                result = future.result(timeout=LOOK_SECONDS)
+            except TimeoutError:  # its worker is lost, and the result with it: it is made once more
+                continue
+            waiting.remove(future)
+            yield future, result
+        if client.nthreads():
+            last = time.monotonic() + WORKERS_SECONDS
+        elif time.monotonic() > last:
+            raise OSError(no_workers())
+
+
+def no_workers() -> str:
+    """What a researcher is told of a cluster without workers."""
+    return (
+        f"the cluster has had no worker for {WORKERS_SECONDS:.0f} s: its workers wait for room that others have, or "
+        "end as they start. Ask again later, for fewer of them, or without --workers (client): then this process copies"
+    )

@@ -154,7 +154,13 @@ def _cluster(workers: int | None) -> Iterator[Client | None]:
         return
     from dask_gateway import Gateway
 
+    from appliance.data.copying import WORKERS_SECONDS, no_workers
+
     with Gateway() as gateway, gateway.new_cluster() as cluster:
         cluster.scale(workers)
         with cluster.get_client() as client:
+            try:
+                client.wait_for_workers(1, timeout=WORKERS_SECONDS)
+            except TimeoutError as error:
+                raise DataError(no_workers()) from error
             yield client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from click.testing import CliRunner
+from dask_processes import ADDRESSES, Cluster
 from distributed import Client
 from s3_endpoint import S3Endpoint
 
+from appliance.cli import main
 from appliance.data import DataError, copy_job, copying, ingest, virtual_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -132,3 +136,73 @@ def test_a_worker_lets_go_of_files_when_its_tasks_have_ended(monkeypatch: pytest
     is_awaited.set()
     task.join()
     assert order == ["copied", "released"]
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster without workers is given up soon."""
+    monkeypatch.setattr(copying, "WORKERS_SECONDS", 0.2)
+    monkeypatch.setattr(copying, "LOOK_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("when", ["from the start", "after some"])
+def test_a_copy_whose_cluster_has_no_workers_is_given_up_and_goes_on_elsewhere(
+    files: Path, new_cluster: Callable[..., Cluster], when: str
+) -> None:
+    target = f"s3://alice/without-{when.replace(' ', '-')}"
+    wishes = {"chunks": {"time": 5, "x": 4}, "block_bytes": 1, "compression": "zstd", "tell": quiet}
+    cluster = new_cluster(*([] if when == "from the start" else ADDRESSES[:1]))
+
+    def ends(step: str, done: int, _total: int | None) -> None:
+        if step == "copy" and done and cluster.workers:
+            cluster.kill_worker(ADDRESSES[0])
+
+    with Client(cluster.address) as client:
+        if cluster.workers:
+            client.wait_for_workers(1, timeout=300)
+        with pytest.raises(OSError, match=r"no worker for 0 s: .*without --workers") as raised:
+            ingest(f"s3://alice/{files.name}/*.nc", target, client=client, progress=ends, **wishes)
+    assert "Ask for the same again to go on" in raised.value.__notes__[0]
+    assert ingest(f"s3://alice/{files.name}/*.nc", target, **wishes) == target
+    with xr.open_mfdataset(sorted(files.iterdir()), engine="netcdf4") as truth:
+        xr.testing.assert_identical(xr.open_zarr(target).load(), truth.load())
+
+
+class Gateway:
+    """Stands in for dask-gateway's client: its clusters have no workers."""
+
+    address = ""
+    wanted = 0
+
+    def __enter__(self) -> Gateway:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def new_cluster(self) -> Gateway:
+        return self
+
+    def scale(self, count: int) -> None:
+        Gateway.wanted = count
+
+    def get_client(self) -> Client:
+        return Client(self.address)
+
+
+@pytest.mark.usefixtures("soon")
+def test_the_command_does_not_wait_for_ever_for_workers(
+    endpoint: S3Endpoint, files: Path, new_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = endpoint.objects()
+    monkeypatch.setattr(Gateway, "address", new_cluster().address)
+    monkeypatch.setattr("dask_gateway.Gateway", Gateway)
+    run = CliRunner().invoke(
+        main, ["data", "ingest", f"s3://alice/{files.name}/*.nc", "s3://alice/never", "--workers", "3"]
+    )
+    assert run.exit_code == 1
+    assert "the cluster has had no worker for 0 s" in run.output
+    assert "Ask again later, for fewer of them, or without --workers" in run.output
+    assert Gateway.wanted == 3
+    assert endpoint.objects() == before
