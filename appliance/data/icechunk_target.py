@@ -6,16 +6,14 @@ the new one. Commits on the way keep what was written when a process ends early.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import fsspec
 
-from appliance.data import DataError
+from appliance.data import DataError, own_loop
 from appliance.data.repositories import named, opened, storage
 from appliance.data.snapshots import SnapshotStore
 from appliance.data.stores import BRANCH, EMPTY, UNCHECKED, exists, first_line, quota_error, remove_repository
@@ -133,8 +131,7 @@ class IcechunkTarget:
         async def listed() -> set[tuple[int, ...]]:
             return {tuple(each) async for each in self._session.chunk_coordinates(f"/{name}")}
 
-        with ThreadPoolExecutor(1) as thread:  # a notebook has an event loop of its own in this one
-            return thread.submit(lambda: asyncio.run(listed())).result()
+        return own_loop.run(listed())
 
     def handle(self, _name: str) -> Any:
         """What a task of another process writes by: a session that is merged when it comes back."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from appliance.compute.reading import objects, placement_access
 from appliance.compute.reading.objects import S3Access
-from appliance.data import DataError
+from appliance.data import DataError, own_loop
 from appliance.placement.model.s3_address import S3Address
 
 PARTS_MAX = 10_000  # S3's limit on the parts of one upload
@@ -45,7 +44,7 @@ def upload(
     keys = [f"{prefix}/{path.name}" if prefix else path.name for path in paths]
     access = objects.own_access()
     for path, key in zip(paths, keys, strict=True):
-        asyncio.run(_put(bucket, key, path, access, part_bytes, progress))
+        own_loop.run(_put(bucket, key, path, access, part_bytes, progress))
     return [str(S3Address(bucket, key)) for key in keys]
 
 

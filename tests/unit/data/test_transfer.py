@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,14 @@ def test_the_command_says_where_the_files_are(endpoint: S3Endpoint, tmp_path: Pa
     assert run.exit_code == 1
     assert "Error: s3://bob/x/a.nc: " in run.output
     assert not (endpoint.folder / "bob").exists()
+
+
+def test_a_notebook_uploads_too(endpoint: S3Endpoint, tmp_path: Path) -> None:
+    """Its cells run in an event loop."""
+    (tmp_path / "a.nc").write_bytes(b"content")
+
+    async def cell() -> list[str]:
+        return upload([tmp_path / "a.nc"], "s3://alice/notebook", part_bytes=PART)
+
+    assert asyncio.run(cell()) == ["s3://alice/notebook/a.nc"]
+    assert (endpoint.folder / "alice/notebook/a.nc").read_bytes() == b"content"
