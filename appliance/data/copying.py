@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from appliance.data import DataError, quiet
+from appliance.data.any_source import open_source
 from appliance.data.blocks import Region
 from appliance.data.described import fetch_small
 from appliance.data.sources import Readable
 from appliance.data.stored import Ranges, grid_of
-from appliance.data.zarr_source import open_source
 from appliance.placement.model.s3_address import S3Address
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance.compute.reading import placement_access
 from appliance.data import DataError, cf_checks, codec_choice, quiet
+from appliance.data.any_source import open_source
 from appliance.data.cataloguing.recording import record_made
 from appliance.data.chunk_advice import ACCESS, MIB
 from appliance.data.copy_job import CopyJob
@@ -22,7 +23,7 @@ from appliance.data.partial_copy import NoSpaceError
 from appliance.data.preprocess import Preprocess
 from appliance.data.progress_bar import Progressing, steps
 from appliance.data.staged import ZarrTarget
-from appliance.data.zarr_source import checksum, kind_of, open_source
+from appliance.data.zarr_source import checksum, kind_of
 from appliance.placement.model.s3_address import S3Address
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ def ingest(
     progress: Progressing | None = None,
     tell: Callable[[str], None] = print,
 ) -> str:
-    """Copy NetCDF files, or Zarr, into one dataset on S3, compare it with them, and only then let it be seen.
+    """Copy files, or Zarr, into one dataset on S3, compare it with them, and only then let it be seen.
 
     A call that was interrupted, or met a full quota, is made again in the same words: it goes on where it ended. What
     was made is put into the catalogue of its bucket; where that fails, it is told, and that is all.
 
     Args:
-        sources: addresses on S3 and paths of this machine, with wildcards if wished: of NetCDF files, or of datasets
-            in Zarr, kerchunk's references or Icechunk.
+        sources: addresses on S3 and paths of this machine, with wildcards if wished: of files in NetCDF, GRIB or
+            GeoTIFF, or of datasets in Zarr, kerchunk's references or Icechunk.
         target: ``s3://bucket/name``.
         access: what the chunks are for: "map", "series" or "both".
         chunks: lengths of chunks by dimension that are wanted anyhow; -1 is the whole dimension.
@@ -71,7 +72,8 @@ def ingest(
         replace: whether what is on that branch may be replaced (``format`` is "icechunk" then).
         dim: the dimension along which several files are joined, in the order of its coordinate.
         combine: another coordinate by whose values they are put in order, along its dimension instead of ``dim``.
-        group: the HDF5 group whose variables are wanted; the root's if None.
+        group: the HDF5 group whose variables are wanted, the root's if None; of GRIB one of the datasets in it, by its
+            keys.
         drop: variables that are left out.
         rename: new names of variables and dimensions by the old ones.
         check: "sample" compares all small arrays and of each large one the first chunk, the last and some at random;

@@ -22,7 +22,7 @@ class LocalFile:
 
     def __init__(self, path: str):
         self.url, self.path = path, Path(path)
-        self.state = _state(self.path)
+        self.state = state_of(self.path)
         self.nbytes = int(self.state[0])
         if not self.nbytes:
             raise DataError(f"{path}: is empty (0 bytes): get the file again")
@@ -49,11 +49,11 @@ class LocalFile:
 
     def check_unchanged(self) -> None:
         """Raise ``DataError`` where the file is not the one that was there at first."""
-        if _state(self.path) != self.state:
+        if state_of(self.path) != self.state:
             raise DataError(f"{self.url}: was changed while it was read: try again when it is at rest")
 
 
-def _state(path: Path) -> tuple[int, str]:
+def state_of(path: Path) -> tuple[int, str]:
     """Size, and what else tells a file from what it becomes when somebody writes to it or puts another in its place."""
     try:
         found = path.stat()

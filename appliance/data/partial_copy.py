@@ -42,7 +42,7 @@ class PartialCopy:
 
     def __init__(self, url: str, folder: Path):
         self.url, self.path, self._base = url, folder / "part.nc", folder / "base.nc"
-        self.state = _state(url)
+        self.state = state_of(url)
         self.nbytes = self.state[0]
         if not self.nbytes:
             raise DataError(f"{url}: is empty (0 bytes): upload it again")
@@ -122,7 +122,7 @@ class PartialCopy:
 
     def check_unchanged(self) -> None:
         """Raise ``DataError`` where the object is not the one that was there at first."""
-        if _state(self.url) != self.state:
+        if state_of(self.url) != self.state:
             raise DataError(f"{self.url}: was changed while it was read: try again when it is at rest")
 
 
@@ -166,7 +166,8 @@ def without(ranges: Iterable[tuple[int, int]], others: Ranges) -> Ranges:
     return made
 
 
-def _state(url: str) -> tuple[int, str]:
+def state_of(url: str) -> tuple[int, str]:
+    """Size and ETag of an object. Raises ``DataError`` for none, and ``OSError`` where S3 refuses."""
     files = fsspec.filesystem("s3")
     files.invalidate_cache(files._parent(url))  # what another process wrote since counts
     try:

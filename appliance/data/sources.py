@@ -23,7 +23,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"  # HDF5 File Format Specification 3.0, II.A
 NETCDF3 = (b"CDF\x01", b"CDF\x02")  # classic and 64-bit offset format (NetCDF User's Guide, appendix on file formats)
 CDF5 = b"CDF\x05"
 OTHERS = {  # what else comes with the ending .nc, and the way out
-    b"GRIB": "a GRIB file: convert it (`cdo -f nc4 copy IN OUT`), and upload that",
+    b"GRIB": "a GRIB file: `appliance data ingest` copies it into Zarr",
     b"\x1f\x8b": "compressed with gzip: `gunzip` it, and upload that",
     b"PK\x03\x04": "a zip archive, or a password-protected one: `unzip` it, and upload what is in it",
     b"7z\xbc\xaf": "a 7-zip archive: unpack it, and upload what is in it",
@@ -33,8 +33,8 @@ OTHERS = {  # what else comes with the ending .nc, and the way out
     b"-----BEGIN PGP": "encrypted (PGP): decrypt it, and upload that",
     b"age-encryption": "encrypted (age): decrypt it, and upload that",
     b"\x0e\x03\x13\x01": "an HDF4 file: convert it (`h4toh5 IN OUT`), and upload that",
-    b"II*\0": "a TIFF file",
-    b"MM\0*": "a TIFF file",
+    b"II*\0": "a TIFF file: `appliance data ingest` copies it into Zarr",
+    b"MM\0*": "a TIFF file: `appliance data ingest` copies it into Zarr",
     b"<": "a web page or XML, such as a portal's page to log in: look into it, and download the data again",
     b"{": "JSON",
 }
@@ -45,7 +45,7 @@ REWRITE = "write it anew, with dimensions for all variables and with types that 
 
 
 class Readable(Protocol):
-    """What is read: a file, or a dataset (``zarr_source``)."""
+    """What is read: a file of NetCDF, GRIB or GeoTIFF, or a dataset (``any_source``)."""
 
     url: str
     group: str | None

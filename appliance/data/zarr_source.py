@@ -10,7 +10,7 @@ import contextlib
 import errno
 import hashlib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +19,13 @@ import numpy as np
 import xarray as xr
 
 from appliance.data import DataError
-from appliance.data.sources import Source
-from appliance.data.stored import Layout, Numbers, Ranges, Stored, grid_of
+from appliance.data.at_hand import AtHand
+from appliance.data.stored import Layout, Numbers, Stored, grid_of
 from appliance.data.stores import REFERENCES, exists, virtual_store
 from appliance.placement.model.s3_address import S3Address
 
 ROOTS = ("zarr.json", ".zgroup", ".zmetadata")
 REPOSITORY = "refs/branch.main/ref.json"  # Icechunk's specification, version 1
-
-
-class AtHand:
-    """The chunks of a dataset, with what ``PartialCopy`` has: each is read when it is asked for."""
-
-    kept_bytes = nbytes = 0
-
-    def __init__(self, url: str, state: str):
-        self.url, self.state = url, (0, state)
-
-    def fetch(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Nothing need be fetched."""
-
-    def fetch_all_but(self, holes: Ranges) -> None:
-        """Nothing need be fetched."""
-
-    def keep(self) -> None:
-        """Nothing is kept."""
-
-    def forget(self) -> None:
-        """Nothing is kept."""
-
-    def remove(self) -> None:
-        """Nothing is kept."""
-
-    def check_unchanged(self) -> None:
-        """Raise ``DataError`` where the dataset is another than at first."""
-        if (0, state_of(self.url)) != self.state:
-            raise DataError(f"{self.url}: was changed while it was read: try again when it is at rest")
 
 
 class ZarrSource:
@@ -71,7 +42,7 @@ class ZarrSource:
 
     def __init__(self, url: str, group: str | None):
         self.url, self.group = url, group
-        self.copy = AtHand(url, state_of(url))
+        self.copy = AtHand(url, lambda url: (0, state_of(url)))
         is_virtual = url.endswith(REFERENCES) or kind_of(url) == "icechunk"
         self._store = virtual_store(url) if is_virtual else url
         import zarr
@@ -163,8 +134,3 @@ def checksum(url: str) -> str:
         found = fsspec.filesystem("s3").find(url, detail=True)
         lines = [f"{name} {info['size']} {info.get('ETag', '')}" for name, info in sorted(found.items())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def open_source(url: str, group: str | None, folder: Path) -> Source | ZarrSource:
-    """A file or a dataset. Raises as ``Source`` and ``ZarrSource``; ``folder`` is for a partial copy."""
-    return ZarrSource(url, group) if kind_of(url) else Source(url, group, folder)

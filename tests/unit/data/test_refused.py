@@ -93,7 +93,7 @@ def test_what_is_no_file_of_netcdf_is_told_by_its_name(endpoint: S3Endpoint, sto
         ("salted.nc", b"Salted__" + bytes(100), r"encrypted \(openssl\): decrypt it"),
         ("archive.nc", b"PK\x03\x04" + bytes(100), "a zip archive, or a password-protected one"),
         ("gzip.nc", b"\x1f\x8b" + bytes(100), "gunzip"),
-        ("grib.nc", b"GRIB" + bytes(100), "a GRIB file: convert it"),
+        ("grib.nc", b"GRIB" + bytes(100), "a GRIB file: `appliance data ingest` copies it"),
         ("page.nc", b"<!DOCTYPE html>", "a web page"),
         ("Größe 1.nc", b"hello world, all", r"neither HDF5/netCDF-4 nor netCDF-3; it begins with b'hello wo'"),
     ):

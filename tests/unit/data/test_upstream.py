@@ -1,4 +1,4 @@
-"""What VirtualiZarr and kerchunk get wrong by themselves: why we read files and write metadata ourselves.
+"""What libraries get wrong by themselves: why we read files, write metadata and load some of them ourselves.
 
 A test here fails once they are right. When all of those of HDF5 do, `hdf5_layout.py` is needless: VirtualiZarr's
 `HDFParser` can be used. When all of netCDF-3 do, `netcdf3_layout.py` is, for its `NetCDF3Parser`; and with both and the
@@ -9,12 +9,15 @@ and kerchunk 0.2.10.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import h5py
 import netCDF4
 import numpy as np
+import programs
 import pytest
 import xarray as xr
 from kerchunk.netCDF3 import NetCDF3ToZarr
@@ -132,3 +135,18 @@ def test_a_last_file_that_ends_within_a_chunk_cannot_be_joined(tmp_path: Path) -
         parts.append(described(tmp_path / f"{number}.nc", HDFParser(), []).t.variable)
     with pytest.raises(ValueError, match="partial chunks"):
         xr.Variable.concat(parts, dim=parts[0].dims[0])
+
+
+PROJ = "import cfgrib, rioxarray, pyproj; print(pyproj.CRS(32633).name)\n"
+
+
+def test_eccodes_libraries_still_come_before_pyprojs_own(tmp_path: Path) -> None:
+    """Where this fails, `appliance.data.grib_libraries` has become needless."""
+    ended = subprocess.run([sys.executable, "-c", PROJ], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "pyproj unable to set PROJ database path" in ended.stderr
+
+
+def test_loaded_for_themselves_they_do_not(tmp_path: Path) -> None:
+    program = tmp_path / "both.py"
+    program.write_text(f"import appliance.on_import\n{PROJ}")
+    assert programs.run(program) == "WGS 84 / UTM zone 33N\n"
