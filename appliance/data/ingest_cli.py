@@ -32,7 +32,7 @@ OPTIONS = (
     click.option("--compression", default="measured", show_default=True, help="One way, by name, instead of the best."),
     click.option("--format", "kind", type=click.Choice(["zarr", "icechunk"]), default="zarr", show_default=True),
     click.option("--replace", is_flag=True, help="Replace what an Icechunk repository has on its branch main."),
-    click.option("--group", help="The group whose variables are wanted."),
+    click.option("--group", help="The group whose variables are wanted; of GRIB the dataset, KEY=VALUE,…"),
     click.option(
         "--preprocess",
         multiple=True,
@@ -61,7 +61,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@click.argument("sources", metavar="FILE|s3://BUCKET/*.nc...", nargs=-1, required=True)
+@click.argument("sources", metavar="FILE|s3://BUCKET/*.nc|https://…", nargs=-1, required=True)
 @click.argument("target", metavar="s3://BUCKET/NAME")
 @click.option("--dim", default="time", show_default=True, help="The dimension along which the files are joined.")
 @click.option("--combine", metavar="NAME", help="The coordinate by which they are joined, if not that of --dim.")

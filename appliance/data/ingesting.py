@@ -17,6 +17,7 @@ from appliance.data.cataloguing.recording import record_made
 from appliance.data.chunk_advice import ACCESS, MIB
 from appliance.data.copy_job import CopyJob
 from appliance.data.described import TOLD
+from appliance.data.fetched import Fetched, is_elsewhere
 from appliance.data.file_set import Files, expand
 from appliance.data.icechunk_target import IcechunkTarget
 from appliance.data.partial_copy import NoSpaceError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("zarr", "icechunk")
 CHECKS = ("sample", "all")
-STEPS = {"look": "files looked at", "copy": "blocks copied", "compare": "files compared"}
+STEPS = {"fetch": "files fetched", "look": "files looked at", "copy": "blocks copied", "compare": "files compared"}
 BLOCK_BYTES = 128 * MIB  # of values in a block
 
 
@@ -63,7 +64,8 @@ def ingest(
 
     Args:
         sources: addresses on S3 and paths of this machine, with wildcards if wished: of files in NetCDF, GRIB or
-            GeoTIFF, or of datasets in Zarr, kerchunk's references or Icechunk.
+            GeoTIFF, or of datasets in Zarr, kerchunk's references or Icechunk; and addresses of files over HTTP(S) that
+            the site lists, which are fetched to S3 for as long as the copy takes.
         target: ``s3://bucket/name``.
         access: what the chunks are for: "map", "series" or "both".
         chunks: lengths of chunks by dimension that are wanted anyhow; -1 is the whole dimension.
@@ -110,15 +112,17 @@ def ingest(
                 f"{url}: a dataset is not copied into its own place, where its readers are: name another one than "
                 f"{place.url}"
             )
-    before = place.unfinished()
+    before, elsewhere = place.unfinished(), Fetched(place.url)
     preprocess = Preprocess(tuple(drop), dict(rename or {}))
     wishes = {"access": access, "chunks": dict(chunks or {}), "compression": compression, "format": format}
     with (
         tempfile.TemporaryDirectory(prefix="appliance-ingest-") as folder,
         warnings.catch_warnings(),
         steps(STEPS) if progress is None else nullcontext(progress) as advance,
+        elsewhere,
     ):
         warnings.simplefilter("ignore")  # of the libraries, about odd files: what matters is compared
+        urls = elsewhere.all(urls, advance, tell)
         files = Files(urls, group, preprocess, Path(folder), in_place=False, opener=open_source)
         sums = {url: _checksum(url) for url in urls}
         described, parts = files.described(dim, combine, lambda step, _url: advance(step, 1, len(urls)))
@@ -145,6 +149,7 @@ def ingest(
             return place.url
         if before is None:
             job.begin(asked)
+        elsewhere.is_wanted = True
         try:
             job.copy()
             job.compare(check == "all")
@@ -156,6 +161,7 @@ def ingest(
             if isinstance(error, DataError) and not isinstance(error, NoSpaceError):
                 try:
                     place.discard()
+                    elsewhere.remove()
                 except Exception as of_removal:  # what was wrong first is what the user has to know first
                     error.add_note(
                         f"{place.url}: what was written could not be deleted ({of_removal}): appliance data abandon "
@@ -170,6 +176,7 @@ def ingest(
             if told is error:
                 raise
             raise told from error
+        elsewhere.remove_told(tell)
         record_made(place.url, format, tell)
     return place.url
 
@@ -201,8 +208,14 @@ def abandon(target: str) -> None:
     S3Address.parse(target)
     is_repository = kind_of(target) == "icechunk"
     place = IcechunkTarget(target, replace=True) if is_repository else ZarrTarget(target)
-    if place.unfinished(to_remove=True) is None:
-        raise DataError(f"{target}: there is nothing unfinished")
+    had_files = Fetched(place.url).remove()
+    try:
+        if place.unfinished(to_remove=True) is None:
+            raise DataError(f"{target}: there is nothing unfinished")
+    except DataError:
+        if had_files:  # of a copy that was not begun yet, or is there
+            return
+        raise
     place.discard()
 
 
@@ -210,6 +223,11 @@ def found(sources: Sequence[str | Path]) -> list[str]:
     """The addresses and paths that are named, each once. Raises ``DataError`` where a name stands for nothing."""
     made: dict[str, None] = {}
     for source in map(str, sources):
+        if is_elsewhere(source):
+            if any(c in source for c in "*["):
+                raise DataError(f"{source}: nobody lists what is elsewhere: name each file")
+            made[source] = None
+            continue
         if "://" in source:
             made |= dict.fromkeys(expand([source.rstrip("/")]))
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from appliance.http_sources import RefusedError, beginning
 from appliance.preflight.facility import Facility, whole_number
 from appliance.preflight.fault import Fault
 from appliance.preflight.static import HOST_NAME
@@ -16,6 +17,7 @@ NETWORKS = (
     "firewall_machines_networks",
     "firewall_researchers_networks",
     "firewall_resolvers",
+    "jupyterhub_ingest_networks",
 )
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PORTS = range(1, 65536)
@@ -69,6 +71,26 @@ def networks(facility: Facility) -> Iterator[Fault]:
             if not found and variable == "firewall_operators_networks":
                 fix = 'name the control host\'s network, or [0.0.0.0/0, "::/0"]: without one nobody could use ssh'
                 yield Fault(variable, "[]", fix, host)
+
+
+def ingest_sources(facility: Facility) -> Iterator[Fault]:
+    """What is fetched over HTTP begins with an address each, and researchers' processes reach it."""
+    variable, way = "jupyterhub_ingest_sources", "firewall_researchers_networks"
+    for host in facility.members("jupyterhub"):
+        reached = [network for network in map(_parsed, _listed(facility.value(host, way))) if network]
+        sound = []
+        for number, text in enumerate(_listed(facility.value(host, variable))):
+            try:
+                sound.append(beginning(str(text)))
+            except RefusedError as error:
+                yield Fault(f"{variable}[{number}]", str(text), str(error), host)
+        for place in sound:
+            if place.address and not any(place.address in network for network in reached):
+                fix = f"name it in {way} of all machines: else no process of a researcher reaches it"
+                yield Fault(variable, place.host, fix, host)
+        if sound and not reached and not all(place.address for place in sound):
+            names = ", ".join(sorted({place.host for place in sound if not place.address}))
+            yield Fault(way, "[]", f"name the networks of {names}: else no process of a researcher reaches them", host)
 
 
 def site_listeners(facility: Facility) -> Iterator[Fault]:
@@ -139,4 +161,4 @@ def _network(variable: str, text: object, host: str) -> Iterator[Fault]:
         yield Fault(variable, text, f"write {network}, or the address alone", host)
 
 
-CHECKS = (hub_name, public_name, networks, site_listeners, ceph_networks)
+CHECKS = (hub_name, public_name, networks, ingest_sources, site_listeners, ceph_networks)

@@ -68,11 +68,17 @@ argument_specs:
       jupyterhub_oidc_client_id: {type: str, default: "", description: Our name there.}
       jupyterhub_oidc_client_secret: {type: str, no_log: true, default: "", description: From the vault.}
       jupyterhub_oidc_groups: {type: dict, default: {}, description: Groups by the provider's.}
+      jupyterhub_ingest_sources: {type: list, default: [], description: What is fetched.}
+      jupyterhub_ingest_networks: {type: list, default: [], description: Where names lead.}
       hub_given: {type: int, required: true, description: Set by the play.}
       hub_passed: {type: int, required: true, description: Set with the role.}
       hub_path: {type: path, required: true, description: Set by a task.}
 """,
-    "roles/jupyterhub/defaults/main.yml": 'jupyterhub_ldap_group_filter: "(member={userdn})"\n',
+    "roles/jupyterhub/defaults/main.yml": """
+jupyterhub_ldap_group_filter: "(member={userdn})"
+jupyterhub_ingest_sources: []
+jupyterhub_ingest_networks: []
+""",
     "roles/jupyterhub/meta/values.yml": """
 dropped: [jupyterhub_gateway_token]
 values:

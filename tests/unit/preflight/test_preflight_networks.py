@@ -138,3 +138,42 @@ def test_what_is_published_has_a_name_apart_from_the_hubs(
     request_["hostvars"]["head1"] |= {"jupyterhub_name": "hub.example.org", "catalogue_public_name": name}
     told_of = [(fault.variable, fault.value) for fault in judged(request_)]
     assert told_of == ([] if sound else [("catalogue_public_name", name)])
+
+
+@pytest.mark.parametrize(
+    ("sources", "researchers", "fault"),
+    [
+        ([], [], None),
+        (["https://data.example.org", "http://10.9.0.4:8080/pub/"], ["10.9.0.0/16"], None),
+        (["https://data.example.org"], ["192.0.2.0/24"], None),  # which addresses a name has is not known here
+        (
+            ["https://data.example.org"],
+            [],
+            ("firewall_researchers_networks", "[]", "name the networks of data.example.org"),
+        ),
+        (["http://10.9.0.4/"], ["10.8.0.0/16"], ("jupyterhub_ingest_sources", "10.9.0.4", "name it in firewall_")),
+        (["data.example.org"], [], ("jupyterhub_ingest_sources[0]", "data.example.org", "is not fetched: no scheme")),
+        (
+            ["ftp://data.example.org/"],
+            [],
+            ("jupyterhub_ingest_sources[0]", "ftp://data.example.org/", "is not fetched"),
+        ),
+        (
+            ["https://*.example.org/"],
+            [],
+            ("jupyterhub_ingest_sources[0]", "https://*.example.org/", "write https://NAME"),
+        ),
+        ([7], [], ("jupyterhub_ingest_sources[0]", "7", "is not fetched: no scheme")),
+    ],
+)
+def test_what_is_fetched_over_http_is_an_address_that_researchers_reach(
+    request_: Request, judged: Judged, sources: list[object], researchers: list[str], fault: tuple[str, str, str] | None
+) -> None:
+    found = told(request_, judged, jupyterhub_ingest_sources=sources, firewall_researchers_networks=researchers)
+    assert [each[:2] for each in found] == ([fault[:2]] if fault else [])
+    assert all(each[2].startswith(fault[2]) for each in found if fault)
+
+
+def test_a_network_to_which_names_may_lead_is_one(request_: Request, judged: Judged) -> None:
+    (fault,) = told(request_, judged, jupyterhub_ingest_networks=["10.0.0.0/33"])
+    assert fault[:2] == ("jupyterhub_ingest_networks[0]", "10.0.0.0/33")
