@@ -266,7 +266,7 @@ def on_cluster(
         merge([each for each in made if each is not None])
 
 
-def _as_they_end(client: Client, futures: Collection[DaskFuture]) -> Iterator[tuple[DaskFuture, Any]]:
+def _as_they_end(client: Client, futures: Collection[DaskFuture[Any]]) -> Iterator[tuple[DaskFuture[Any], Any]]:
     """Futures with their results, as they end. Raises ``OSError`` where there is no worker that they could wait for."""
     from distributed import wait as wait_for
 

@@ -11,10 +11,10 @@ Needless when they are not loaded for all any more, or show nothing of PROJ: ``t
 from __future__ import annotations
 
 from ctypes import CDLL
-from types import ModuleType
+from typing import Any
 
 
-def install(findlibs: ModuleType) -> None:
+def install(findlibs: Any) -> None:
     """Load libraries for those alone that need them. Raises ``AttributeError`` where that is done elsewhere by now."""
     if not callable(findlibs._load_globally):
         raise AttributeError("findlibs._load_globally")
