@@ -13,6 +13,8 @@ from machines import FACILITY, HEAD, ask
 from made_certificates import authority
 from site_run import play
 
+pytestmark = pytest.mark.long
+
 PASSWORDS = {"alice": "of-the-directory", "bob": "also-of-it", "zoe": "not-of-the-facility"}
 GROUP = f"cn=ocean-people,ou=groups,{directory.BASE}"
 OURS = "test-ocean"
@@ -116,7 +118,6 @@ def test_where_the_directory_is_down_who_is_in_stays_in_and_the_page_says_what_i
     assert status("bob", PASSWORDS["bob"])[0] == 200
 
 
-@pytest.mark.long
 def test_a_directory_of_another_authority_is_asked_for_no_password(certificate: str) -> None:
     assert play("hub.yml", **variables(authority("Another one").pem)).status == 0
     try:

@@ -224,7 +224,9 @@ def wrong(cluster_map: dict[str, Any], epoch: int) -> bytes:
     return json.dumps({**cluster_map, "epoch": epoch, "pools": pools}).encode()
 
 
-@pytest.mark.parametrize("kind", ["old", "truncated", "garbage"])
+@pytest.mark.parametrize(
+    "kind", ["old", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("truncated", "garbage"))]
+)
 def test_a_map_that_cannot_be_true_is_not_believed(
     facility: Facility, alice: Notebook, undisturbed: str, services: tuple[str, ...], kind: str
 ) -> None:

@@ -85,7 +85,9 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("variable", WRONG)
+@pytest.mark.parametrize(
+    "variable", ["firewall_operators_networks", pytest.param("firewall_ssh_port", marks=pytest.mark.long)]
+)
 def test_a_rule_that_keeps_the_operator_out_is_taken_back(variable: str, as_before: dict[str, tuple[Any, str]]) -> None:
     wrong = {**WRONG[variable], "firewall_trial_seconds": TRIAL}
     command = [PROGRAMS / "ansible-playbook", PROJECT / "playbooks/firewall.yml", "--extra-vars", json.dumps(wrong)]
@@ -102,6 +104,7 @@ def test_a_rule_that_keeps_the_operator_out_is_taken_back(variable: str, as_befo
     assert standing() == as_before
 
 
+@pytest.mark.long
 def test_a_run_that_dies_in_a_trial_leaves_the_old_rules(as_before: dict[str, tuple[Any, str]]) -> None:
     wrong = {**WRONG["firewall_operators_networks"], "firewall_trial_seconds": TRIAL}
     command = [PROGRAMS / "ansible-playbook", PROJECT / "playbooks/firewall.yml", "--extra-vars", json.dumps(wrong)]
@@ -134,6 +137,7 @@ def test_a_listener_of_the_sites_own_is_let_in_and_no_connection_is_cut() -> Non
         ask(store, "systemctl stop test-exporter")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("as_before")
 def test_what_researchers_may_reach_outside_is_the_sites_to_say() -> None:
     connect = f"import socket; socket.create_connection(('{RACK.gateway}', 3142), timeout=20)"
@@ -173,6 +177,7 @@ def test_the_sites_own_rules_take_none_of_ours_away(verb: str) -> None:
     assert ask(HEAD, LISTENERS) == listeners
 
 
+@pytest.mark.long
 def test_rules_that_somebody_removed_come_again_with_the_next_run() -> None:
     before, listeners = rules(HEAD), ask(HEAD, LISTENERS)
     ask(HEAD, "nft delete table inet appliance_firewall; nft delete table inet appliance_listeners")
@@ -197,6 +202,7 @@ def test_a_machine_boots_with_its_rules_before_its_network_is_up() -> None:
     health.wait(RACK)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("variables", "told"),
     [

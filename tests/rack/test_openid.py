@@ -12,6 +12,8 @@ from made_certificates import authority
 from openid import CLIENT, ISSUER, SECRET, Person, Provider, provider
 from site_run import play
 
+pytestmark = pytest.mark.long
+
 OURS = "test-ocean"
 
 
@@ -123,7 +125,6 @@ def test_a_provider_in_clear_or_of_another_name_is_not_used(made: Provider, told
     assert Person(made.front).log_in("bob")[0].endswith("/hub/home")
 
 
-@pytest.mark.long
 def test_a_provider_of_another_authority_is_not_asked(made: Provider) -> None:
     other = variables(made, jupyterhub_provider_authorities=authority("Another one").pem)
     assert play("hub.yml", **other).status == 0
