@@ -19,7 +19,7 @@ from appliance.demo.facility import Facility
 SUITES = Path(__file__).parents[1] / "unit/compute"
 NAMES = ("test_fsspec_suites.py", "test_zarr_suites.py")
 HOME = "/home/alice/suites"
-PYTEST = ("pytest", "_pytest", "pluggy", "iniconfig")  # what it needs beside these, the environment has
+PYTEST = ("pytest", "_pytest", "py", "pluggy", "iniconfig")  # what it needs beside these, the environment has
 
 
 def packed() -> bytes:
@@ -32,7 +32,8 @@ def packed() -> bytes:
             spec = find_spec(package)
             assert spec
             assert spec.origin
-            archive.add(Path(spec.origin).parent, package)
+            origin = Path(spec.origin)
+            archive.add(*((origin.parent, package) if spec.submodule_search_locations else (origin, origin.name)))
     return whole.getvalue()
 
 

@@ -244,14 +244,11 @@ class _Handler(http_serving.Handler):
             if expected and expected.strip('"') != (etag_of(file.read_bytes()) if file.is_file() else "").strip('"'):
                 return self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
             if self.headers.get("If-None-Match") == "*" and file.is_file():
-                condition = b"<Condition>If-None-Match</Condition>"
-                return self._answer(412, b"<Error><Code>PreconditionFailed</Code>" + condition + b"</Error>")
+                return self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")  # as RGW, which names none
             if "x-amz-copy-source" in self.headers:
                 return self._copy(self.s3.folder / unquote(self.headers["x-amz-copy-source"]).lstrip("/"), file)
             if "partNumber" in query:
                 self.s3.parts[f"{path}?{int(query['partNumber'][0]):05}"] = body
-            elif self.headers.get("If-None-Match") == "*" and file.is_file():
-                return self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
             elif file.parent == self.s3.folder:
                 file.mkdir(exist_ok=True)
             else:

@@ -320,6 +320,12 @@ def test_no_test_is_skipped_excused_or_tried_again() -> None:
     assert {name: hits for name, hits in found.items() if hits} == {}
 
 
+def test_files_of_one_run_on_a_rack_have_names_of_their_own() -> None:
+    """pytest imports them by their name alone: of two that share one, it ends before it runs any."""
+    names = [file.name for room in ("attacks", "browser", "rack") for file in (PROJECT / "tests" / room).glob("*.py")]
+    assert sorted(name for name in set(names) - {"conftest.py"} if names.count(name) > 1) == []
+
+
 def test_unit_tests_wait_in_one_way_and_look_at_no_clock() -> None:
     """A sleep is too short on a busy machine, and a threshold of seconds fails there: see waiting.py."""
     may = {"waiting.py", "leavings.py", "stand_in.py"}  # the last one's sleep is the work that a task of its does

@@ -10,7 +10,10 @@ everything that fsspec knows of S3: listing, deleting, buckets, open files, vers
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -197,7 +200,8 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
         return await asyncio.to_thread(placement_access.part_bytes)
 
     async def _call_s3(self, method: str, *arguments: Any, **kwargs: Any) -> Any:
-        answer = await super()._call_s3(method, *arguments, **kwargs)
+        with _told_what_exists(kwargs):
+            answer = await super()._call_s3(method, *arguments, **kwargs)
         if method == "get_object" and not self._foreign:
             nbytes = int(answer.get("ContentLength") or 0)
             offset, size = _range(answer.get("ContentRange") or "", nbytes)
@@ -211,6 +215,24 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
                 answer.get("ETag") or "",
             )
         return answer
+
+    def call_s3(self, method: str, *arguments: Any, **kwargs: Any) -> Any:
+        """Ask S3 as an open file does. Raises ``FileExistsError`` where the object was to be a new one and is not."""
+        with _told_what_exists(kwargs):
+            return super().call_s3(method, *arguments, **kwargs)
+
+
+@contextmanager
+def _told_what_exists(asked: Mapping[str, Any]) -> Iterator[None]:
+    """Say which object exists already: RGW does not name the condition that failed, and s3fs then knows no more."""
+    try:
+        yield
+    except OSError as error:
+        failed = (getattr(error.__cause__, "response", None) or {}).get("Error", {})
+        if asked.get("IfNoneMatch") != "*" or failed.get("Code") != "PreconditionFailed":
+            raise
+        path = f"s3://{asked['Bucket']}/{asked['Key']}"
+        raise FileExistsError(errno.EEXIST, "there is an object already", path) from error.__cause__
 
 
 def _range(content_range: str, nbytes: int) -> tuple[int, int]:

@@ -65,3 +65,5 @@ class TestOurs(Suites):
 
 class TestS3fs(Suites):
     kind = S3FileSystem
+    # s3fs says no more than "invalid argument" where S3 does not name the condition that failed, as RGW does not.
+    test_open_exclusive = test_pipe_exclusive = None  # type: ignore[assignment]
