@@ -22,7 +22,7 @@ options:
   pools:
     description:
       - Pools, each with C(name), C(size), C(min_size), C(application) and C(share).
-      - C(share) is the pool's part of all placement groups; 0 gives the least number.
+      - C(share) is the pool's part of all placement groups; 0 gives the least number, which is 8 or C(pgs_min).
       - C(options) are further options of the pool that are numbers, as C(ceph osd pool set) knows them.
     type: list
     elements: dict
@@ -40,7 +40,8 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 misfits:
-  description: Pools whose number of placement groups is at least four times too large or too small.
+  description:
+    - Pools whose number of placement groups is at least four times too large or too small, or below C(pgs_min).
   returned: always
   type: list
 """
@@ -115,13 +116,19 @@ def make_pools(cluster: Cluster, module: AnsibleModule) -> tuple[list[str], list
     work: list[Command] = []
     for pool in module.params["pools"]:
         name, share = pool["name"], float(pool.get("share", 0))
-        fitting = pg_num(module.params["osds"], int(pool["size"]), share, module.params["pgs_per_osd"])
+        least = int(pool.get("pgs_min", LEAST))
+        fitting = max(least, pg_num(module.params["osds"], int(pool["size"]), share, module.params["pgs_per_osd"]))
         commands = correction(pool, present[name]) if name in present else creation(pool, fitting)
         if commands:
             touched.append(name)
         work += commands
         if share and name in present and misfit(present[name]["pg_num"], fitting):
             misfits.append(f"pool {name} has {present[name]['pg_num']} placement groups, and {fitting} would fit")
+        if name in present and present[name]["pg_num"] < least:
+            misfits.append(
+                f"pool {name} has {present[name]['pg_num']} placement groups, and works right with {least}: "
+                f"ceph osd pool set {name} pg_num {least}"
+            )
     if not module.check_mode:
         cluster.tell(work)
     return touched, misfits

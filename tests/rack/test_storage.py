@@ -35,6 +35,14 @@ def s3(machine: str, user: str, code: str) -> str:
     return ask(machine, f"{keys} /opt/appliance/analysis/bin/python -", given=CLIENT + code)
 
 
+def test_every_gateway_answers_a_notice_on_each_object_of_notices() -> None:
+    """Also where the object was not the last one written: a replica that takes the answer loses it."""
+    rados = "rados --pool default.rgw.control"
+    ask(STORES[0], f"for each in 0 1 2 3 4 5 6 7; do {rados} touch notify.$each; done")
+    answers = [ask(STORES[0], f"{rados} notify notify.{each} of-a-test 2>&1 || true") for each in range(8)]
+    assert [said.count("reply client.") for said in answers] == [len(STORES)] * 8, answers
+
+
 @pytest.fixture
 def key() -> Iterator[str]:
     name = f"storage-test/{uuid.uuid4()}"
