@@ -34,14 +34,14 @@ def say(**values):
     said = values
 
 # What a cell prints is not taken for its answer: it comes with the errors.
-answers, sys.stdout = sys.stdout, sys.stderr
+sys.stdout = sys.stderr
 for line in sys.stdin:
     said = {}
     try:
         exec(json.loads(line), globals())
     except BaseException as error:
         said = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
-    print(json.dumps(said), file=answers, flush=True)
+    print(json.dumps(said), file=sys.__stdout__, flush=True)
 """
 
 
