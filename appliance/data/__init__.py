@@ -4,7 +4,8 @@
 ``virtual_store`` opens it; ``ingest`` copies files into Zarr or Icechunk, and
 ``rechunk`` a dataset into other chunks. ``Shardwise`` is an engine for xarray that cuts sharded arrays by shards.
 ``catalogue`` finds and opens datasets, ``record`` puts one there and ``forget`` takes it out; ``publish`` lets
-everybody read one, ``withdraw`` ends that.
+everybody read one, ``withdraw`` ends that. ``repository`` opens an Icechunk repository to read and to commit to;
+``history``, ``branch``, ``tag`` and ``collect`` are for its versions.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from typing import Any
 # Where each is. VirtualiZarr, Icechunk and h5py take half a second to import, which `appliance data put` need not pay.
 _HOMES = {
     "Shardwise": "xarray_engine",
+    "branch": "versions",
     "catalogue": "cataloguing.search",
+    "collect": "collecting",
     "forget": "cataloguing.recording",
+    "history": "versions",
     "ingest": "ingesting",
     "publish": "cataloguing.publishing",
     "rechunk": "ingesting",
     "record": "cataloguing.recording",
+    "repository": "repositories",
+    "tag": "versions",
     "upload": "transfer",
     "virtual_store": "stores",
     "virtualize": "virtual",
@@ -28,8 +34,8 @@ _HOMES = {
 }
 
 __all__ = [  # by __getattr__
-    *("DataError", "Shardwise", "catalogue", "forget", "ingest", "publish", "rechunk", "record", "upload"),
-    *("virtual_store", "virtualize", "withdraw"),
+    *("DataError", "Shardwise", "branch", "catalogue", "collect", "forget", "history", "ingest", "publish", "rechunk"),
+    *("record", "repository", "tag", "upload", "virtual_store", "virtualize", "withdraw"),
 ]
 
 

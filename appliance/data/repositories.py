@@ -99,6 +99,34 @@ def opened(url: str) -> Any:
     return icechunk.Repository.open(where, authorize_virtual_chunk_access=keys(prefixes))
 
 
+def repository(url: str, *, create: bool = False) -> Any:
+    """The Icechunk repository there, as ``icechunk.Repository``: to read, to commit to, for branches and tags.
+
+    Endpoint and keys are this process's own, as of everything else on the facility's S3.
+
+    Args:
+        url: ``s3://bucket/name``.
+        create: make one where there is none.
+
+    Raises:
+        DataError: there is none, or other objects lie where it would be made.
+    """
+    import icechunk
+
+    if create and not icechunk.Repository.exists(storage(url)):
+        try:
+            icechunk.Repository.create(storage(url))
+        except icechunk.IcechunkError as error:
+            if "clean prefix" in str(error):
+                raise DataError(
+                    f"{url}: is no place for an Icechunk repository, as there are other objects below it"
+                ) from error
+            # Another process made it at the same moment, or the answer was lost: either way it is there.
+            if not icechunk.Repository.exists(storage(url)):
+                raise
+    return opened(url)
+
+
 def named(url: str) -> S3Address:
     """Return the address of something in a bucket.
 

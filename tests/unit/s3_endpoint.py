@@ -13,6 +13,7 @@ import shutil
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -309,7 +310,8 @@ class _Handler(http_serving.Handler):
             else:
                 data = (root / name).read_bytes()
                 told = f"<Size>{len(data)}</Size><ETag>{escape(etag_of(data))}</ETag>"
-                told += "<LastModified>2001-01-01T00:00:00.000Z</LastModified>"
+                modified = datetime.fromtimestamp((root / name).stat().st_mtime, UTC)
+                told += f"<LastModified>{modified:%Y-%m-%dT%H:%M:%S}.{modified.microsecond // 1000:03}Z</LastModified>"
                 contents += f"<Contents><Key>{escape(name)}</Key>{told}</Contents>"
         common = "".join(f"<CommonPrefixes><Prefix>{escape(p)}</Prefix></CommonPrefixes>" for p in sorted(prefixes))
         return f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}{common}</ListBucketResult>".encode()
