@@ -1,11 +1,11 @@
 """What this package adds to other libraries at the moment when they are imported.
 
 xarray has no entry points for writing, and looks its own engines up by name before it looks at entry points; pyarrow
-has none for S3, and dask-gateway and findlibs none at all. Where these must know the facility, their functions are
-wrapped. The interpreter of an environment that has xarray imports this module as it starts (`environment.nix`, a line
-of its ``.pth`` file; a `sitecustomize` of its own would be hidden by Debian's), so that programs, notebooks and workers
-have it with nothing configured. It costs nothing where the libraries are not imported, and imports nothing but the
-standard library. A library that cannot be completed stays as it is, with a warning.
+has none for S3, and dask-gateway, findlibs and Icechunk none at all. Where these must know the facility, their
+functions are wrapped. The interpreter of an environment that has xarray imports this module as it starts
+(`environment.nix`, a line of its ``.pth`` file; a `sitecustomize` of its own would be hidden by Debian's), so that
+programs, notebooks and workers have it with nothing configured. It costs nothing where the libraries are not imported,
+and imports nothing but the standard library. A library that cannot be completed stays as it is, with a warning.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ADDED = {
     "dask_gateway.client": "appliance.compute.gateway_client",
     "findlibs": "appliance.data.grib_libraries",
+    "icechunk.repository": "appliance.data.icechunk_commits",
     "pyarrow.fs": "appliance.compute.reading.arrow",
     "xarray.backends.netCDF4_": "appliance.data.xarray_netcdf",
     "xarray.backends.writers": "appliance.data.xarray_writers",

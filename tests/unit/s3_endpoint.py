@@ -47,6 +47,8 @@ class S3Endpoint:
         headers: of each request, in the order of ``log``.
         refuse: how many of the next requests are answered with 503.
         cut: how many of the next answers with a body break off in the middle of it.
+        unanswered: how many of the next conditional PUTs are done, and the connection ends without an answer.
+        racing: how many of the next conditional PUTs are refused as Ceph does where two come at the same moment.
         policies: of buckets, as they were put.
         behind: policies that every other request without keys still finds, as at a slow gateway; None for none.
         public: objects ("bucket/key") that have an ACL for everybody.
@@ -61,6 +63,8 @@ class S3Endpoint:
     headers: list[dict[str, str]] = field(default_factory=list)
     refuse: int = 0
     cut: int = 0
+    unanswered: int = 0
+    racing: int = 0
     full: bool = False
     policies: dict[str, str] = field(default_factory=dict)
     behind: dict[str, str] | None = None
@@ -106,6 +110,12 @@ class S3Endpoint:
             self.cut -= cut
             return cut
 
+    def next_of(self, what: str) -> bool:
+        """Whether this is one of the next so many; called while ``writing`` is held."""
+        left = getattr(self, what)
+        setattr(self, what, max(0, left - 1))
+        return bool(left)
+
     def empty(self) -> None:
         """Leave the empty bucket alice, and nothing in the log."""
         for bucket in self.folder.iterdir():
@@ -114,7 +124,7 @@ class S3Endpoint:
         self.log.clear()
         self.headers.clear()
         self.parts.clear()
-        self.refuse = self.cut = 0
+        self.refuse = self.cut = self.unanswered = self.racing = 0
         self.full = self.guarded = False
         self.policies.clear()
         self.owners.clear()
@@ -240,7 +250,10 @@ class _Handler(http_serving.Handler):
         return self._answer(204, b"")
 
     def _put(self, file: Path, path: str, query: dict[str, list[str]], body: bytes) -> None:
+        is_conditional = "If-Match" in self.headers or "If-None-Match" in self.headers
         with self.s3.writing:  # as S3, which takes one after the other
+            if is_conditional and self.s3.next_of("racing"):
+                return self._answer(409, b"<Error><Code>ConcurrentModification</Code></Error>")
             expected = self.headers.get("If-Match")
             if expected and expected.strip('"') != (etag_of(file.read_bytes()) if file.is_file() else "").strip('"'):
                 return self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
@@ -257,6 +270,9 @@ class _Handler(http_serving.Handler):
                 written = self.s3.folder.with_name(f"{self.s3.folder.name}.written")
                 written.write_bytes(body)
                 written.replace(file)  # at once: who reads meanwhile gets the old or the new one
+            if is_conditional and self.s3.next_of("unanswered"):
+                self.close_connection = True
+                return None
             return self._answer(200, b"", {"ETag": etag_of(body)})
 
     def _delete(self, file: Path) -> None:
