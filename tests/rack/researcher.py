@@ -106,9 +106,11 @@ class Researcher:
 
 
 @contextmanager
-def prepared_notebook(facility: Facility, user: str, first: str, last: str) -> Iterator[Notebook]:
+def prepared_notebook(
+    facility: Facility, user: str, first: str, last: str, seconds: int = SESSION_SECONDS
+) -> Iterator[Notebook]:
     """A researcher's notebook in which a first cell has run; the last one runs in the end, whatever comes between."""
-    with Researcher(facility, user) as researcher, researcher.notebook() as notebook:
+    with Researcher(facility, user, seconds) as researcher, researcher.notebook() as notebook:
         try:
             notebook.run(first)
             yield notebook

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import icechunk
 import icechunk.repository
 import numpy as np
+import programs
 import pytest
 import zarr
 from s3_endpoint import S3Endpoint
@@ -19,6 +23,7 @@ from appliance.data.icechunk_commits import MARK, install
 install(icechunk.repository)  # as the interpreter of an environment does
 
 URL = "s3://alice/repo"
+STRESS = Path(__file__).parents[2] / "rack/commit_stress.py"
 OURS = icechunk.BasicConflictSolver(on_chunk_conflict=icechunk.VersionSelection.UseOurs)
 
 Commit = Callable[..., str]
@@ -147,3 +152,34 @@ def test_where_nothing_is_known_the_error_says_so(
     assert messages() == []
     session.commit("at last")
     assert messages() == ["at last"]
+
+
+def test_writers_whose_connections_are_cut_lose_no_commit_and_make_none_twice(endpoint: S3Endpoint) -> None:
+    """The rack's own program (`tests/rack/test_versions.py`), small."""
+    made = json.loads(programs.run(STRESS, URL, "--commits", "12", "--writers", "2", "--cut", "0.02"))
+    assert made["right"], made
+    assert (made["acknowledged"], made["in_history"], made["linear"]) == (12, 12, True)
+    assert made["cut"] > 0
+    assert endpoint.objects() == []
+
+
+def test_the_stress_judges_what_is_wrong(made: Any) -> None:
+    """Of a ledger that says more than the history, and of a history that has a commit twice."""
+    spec = importlib.util.spec_from_file_location("commit_stress", STRESS)
+    assert spec
+    assert spec.loader
+    stress = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(stress)
+    with made.transaction("main", message="the stress's own array") as store:
+        zarr.create_group(store, overwrite=True).create_array(
+            "values", shape=(1, 3, stress.LENGTH), chunks=(1, 1, stress.LENGTH), dtype="i8", fill_value=-1
+        )
+    snapshots = []
+    for number in (0, 1, 1):
+        session = made.writable_session("main")
+        zarr.open_array(session.store, path="values", mode="r+")[0, number] = stress.values_of(0, number)
+        snapshots.append(session.commit("a commit", {"writer": 0, "number": number}))
+    ledger = {"snapshots": [*snapshots[:2], "ABSENT"]}
+    judged = stress.judged(URL, [ledger], 3)
+    assert (judged["acknowledged"], judged["lost"], judged["twice"], judged["wrong_values"]) == (3, 1, 1, 1)
+    assert not stress.is_right(judged)
