@@ -98,6 +98,7 @@ bench: setup ## Measure every figure, in hours; what was measured of the table s
 	python tests/bench/scheduler.py --full --runs 5
 	python tests/bench/worker_rate.py
 	python tests/bench/forecast.py
+	python tests/bench/commits.py
 	python tests/bench/locality.py --continue
 
 bench-page: setup ## Write docs/benchmark.md and its pictures from what was measured

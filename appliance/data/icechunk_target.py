@@ -14,9 +14,9 @@ from typing import Any
 import fsspec
 
 from appliance.data import DataError, own_loop
-from appliance.data.repositories import named, opened, storage
+from appliance.data.repositories import BRANCH, named, opened, storage
 from appliance.data.snapshots import SnapshotStore
-from appliance.data.stores import BRANCH, EMPTY, UNCHECKED, exists, first_line, quota_error, remove_repository
+from appliance.data.stores import EMPTY, UNCHECKED, exists, first_line, quota_error, remove_repository
 
 REQUEST = "appliance-ingest"  # in the metadata of the first commit
 IS_NEW = "appliance-ingest-made-the-repository"  # beside it

@@ -17,6 +17,8 @@ from appliance.data import DataError, manifests
 from appliance.data.references import ArrayReferences, Part
 from appliance.placement.model.s3_address import S3Address
 
+BRANCH = "main"
+
 
 class Session:
     """Icechunk's session of a snapshot, and what it knows of the arrays' manifests.
@@ -125,6 +127,30 @@ def repository(url: str, *, create: bool = False) -> Any:
             if not icechunk.Repository.exists(storage(url)):
                 raise
     return opened(url)
+
+
+def snapshot_of(repository: Any, url: str, at: str) -> str:
+    """The id of the snapshot of a branch, of a tag, or of itself. Raises ``DataError`` where nothing is called so."""
+    import icechunk
+
+    branches, tags = repository.list_branches(), repository.list_tags()
+    found: str
+    if at in branches:
+        found = repository.lookup_branch(at)
+        if at in tags and repository.lookup_tag(at) != found:
+            raise DataError(f"{url}: a branch and a tag are called {at!r}: give the id of the snapshot")
+        return found
+    if at in tags:
+        found = repository.lookup_tag(at)
+        return found
+    try:
+        found = repository.lookup_snapshot(at).id
+    except (icechunk.IcechunkError, ValueError) as error:
+        raise DataError(
+            f"{url}: there is no branch, tag or snapshot {at!r}; branches: {', '.join(sorted(branches))}; "
+            f"tags: {', '.join(sorted(tags)) or 'none'}"
+        ) from error
+    return found
 
 
 def named(url: str) -> S3Address:

@@ -22,11 +22,10 @@ from appliance.data import DataError, quiet
 from appliance.data.described import Described
 from appliance.data.icechunk_arrays import write
 from appliance.data.kerchunk_references import references
-from appliance.data.repositories import client, keys, opened, storage
+from appliance.data.repositories import BRANCH, client, keys, opened, snapshot_of, storage
 from appliance.data.snapshots import SnapshotStore, snapshot_store
 from appliance.placement.model.s3_address import S3Address
 
-BRANCH = "main"
 UNCHECKED = "unchecked"  # the branch that a new dataset is on until it has been compared with its files
 EMPTY = "1CECHNKREP0F1RSTCMT0"  # the first snapshot of every repository
 # What a repository consists of (Icechunk's specification, version 1, "storage layout").
@@ -166,17 +165,22 @@ def first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].strip(" x")
 
 
-def virtual_store(url: str) -> Any:
+def virtual_store(url: str, at: str = BRANCH) -> Any:
     """The Zarr store of a virtual dataset, for ``xr.open_zarr(virtual_store(url))``.
 
     Args:
-        url: of kerchunk's references (it ends in ``.json``) or of an Icechunk repository, which is read as the newest
-            snapshot of its branch ``main`` is now.
+        url: of kerchunk's references (it ends in ``.json``) or of an Icechunk repository, which is read as its branch
+            is now.
+        at: another branch, a tag, or the id of a snapshot. References have no versions.
 
     Raises:
         DataError: there is none.
     """
-    return _references(url) if url.endswith(REFERENCES) else _icechunk(url)
+    if not url.endswith(REFERENCES):
+        return _icechunk(url, at)
+    if at != BRANCH:
+        raise DataError(f"{url}: has no versions, as it is no Icechunk repository: leave out {at!r}")
+    return _references(url)
 
 
 def _references(url: str) -> FsspecStore:
@@ -188,9 +192,10 @@ def _references(url: str) -> FsspecStore:
     return FsspecStore(files, read_only=True)
 
 
-def _icechunk(url: str) -> SnapshotStore:
+def _icechunk(url: str, at: str) -> SnapshotStore:
     quiet.codecs()
-    snapshot = opened(url).lookup_branch(BRANCH)
+    repository = opened(url)
+    snapshot = repository.lookup_branch(BRANCH) if at == BRANCH else snapshot_of(repository, url, at)
     if snapshot == EMPTY:
         raise DataError(f"{url}: is being made, or was given up half-way: nothing is in it that has been checked")
     return snapshot_store(url, snapshot)

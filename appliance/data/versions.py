@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from appliance.data import DataError
-from appliance.data.repositories import opened
-from appliance.data.stores import BRANCH, first_line
+from appliance.data.repositories import BRANCH, opened, snapshot_of
+from appliance.data.stores import first_line
 
 
 class Version(NamedTuple):
@@ -61,7 +61,7 @@ def history(url: str, at: str = BRANCH, last: int | None = None) -> list[Version
     """
     with plain_errors(url):
         repository = opened(url)
-        return listed(repository, _snapshot(repository, url, at), last)
+        return listed(repository, snapshot_of(repository, url, at), last)
 
 
 def listed(repository: Any, snapshot: str, last: int | None = None) -> list[Version]:
@@ -88,7 +88,7 @@ def branch(url: str, name: str, at: str = BRANCH) -> str:
     """
     repository = opened(url)
     return _made(
-        repository.create_branch, repository.lookup_branch, "branch", url, name, _snapshot(repository, url, at)
+        repository.create_branch, repository.lookup_branch, "branch", url, name, snapshot_of(repository, url, at)
     )
 
 
@@ -100,7 +100,7 @@ def tag(url: str, name: str, at: str = BRANCH) -> str:
     """
     with plain_errors(url):
         repository = opened(url)
-        snapshot = _snapshot(repository, url, at)
+        snapshot = snapshot_of(repository, url, at)
         return _made(repository.create_tag, repository.lookup_tag, "tag", url, name, snapshot)
 
 
@@ -125,29 +125,6 @@ def _by_snapshot(names: Iterable[str], lookup: Callable[[str], str]) -> dict[str
     for name in sorted(names):
         snapshot = lookup(name)
         found[snapshot] = (*found.get(snapshot, ()), name)
-    return found
-
-
-def _snapshot(repository: Any, url: str, at: str) -> str:
-    import icechunk
-
-    branches, tags = repository.list_branches(), repository.list_tags()
-    found: str
-    if at in branches:
-        found = repository.lookup_branch(at)
-        if at in tags and repository.lookup_tag(at) != found:
-            raise DataError(f"{url}: a branch and a tag are called {at!r}: give the id of the snapshot")
-        return found
-    if at in tags:
-        found = repository.lookup_tag(at)
-        return found
-    try:
-        found = repository.lookup_snapshot(at).id
-    except (icechunk.IcechunkError, ValueError) as error:
-        raise DataError(
-            f"{url}: there is no branch, tag or snapshot {at!r}; branches: {', '.join(sorted(branches))}; "
-            f"tags: {', '.join(sorted(tags)) or 'none'}"
-        ) from error
     return found
 
 

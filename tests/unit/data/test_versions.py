@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from s3_endpoint import S3Endpoint
 
 from appliance.cli import main
-from appliance.data import DataError, branch, collect, collecting, history, repository, tag
+from appliance.data import DataError, branch, collect, collecting, history, repository, tag, virtual_store
 from appliance.data.stores import UNCHECKED
 from appliance.data.versions import remove
 
@@ -123,9 +123,19 @@ def test_history_names_branches_and_tags() -> None:
     assert history(URL, on_main[2].snapshot) == on_main[2:]
 
 
+def test_a_version_is_opened_with_placed_reads(made: Any) -> None:
+    for at, right in (("v1", {"tag": "v1"}), ("aside", {"branch": "aside"}), ("main", {"branch": "main"})):
+        opened = zarr.open_array(virtual_store(URL, at), path="t", mode="r")
+        np.testing.assert_array_equal(opened[:], values(made, **right))
+    second = history(URL)[2].snapshot
+    assert virtual_store(URL, second).snapshot == second
+
+
 @pytest.mark.parametrize(
     ("ask", "match"),
     [
+        (lambda: virtual_store(URL, "nothing"), "no branch, tag or snapshot 'nothing'"),
+        (lambda: virtual_store("s3://alice/files.json", "v1"), "has no versions"),
         (lambda: history(URL, "nothing"), "no branch, tag or snapshot 'nothing'; branches: aside, main; tags: v1"),
         (lambda: tag(URL, "v1"), "there is a tag 'v1' already, at "),
         (lambda: branch(URL, "aside"), "there is a branch 'aside' already, at "),
