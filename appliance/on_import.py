@@ -25,6 +25,7 @@ ADDED = {
     "dask_gateway.client": "appliance.compute.gateway_client",
     "findlibs": "appliance.data.grib_libraries",
     "icechunk.repository": "appliance.data.icechunk_commits",
+    "icechunk.xarray": "appliance.data.icechunk_writing",
     "pyarrow.fs": "appliance.compute.reading.arrow",
     "xarray.backends.netCDF4_": "appliance.data.xarray_netcdf",
     "xarray.backends.writers": "appliance.data.xarray_writers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +12,19 @@ from typing import Any
 
 import icechunk
 import icechunk.repository
+import icechunk.xarray
 import numpy as np
 import programs
 import pytest
+import xarray as xr
 import zarr
 from s3_endpoint import S3Endpoint
 
-from appliance.data import history, repository
+from appliance.data import history, icechunk_writing, repository, virtual_store
 from appliance.data.icechunk_commits import MARK, install
 
+OPEN_GROUP = icechunk.xarray.ZarrStore.open_group  # as xarray has it
+icechunk_writing.install(icechunk.xarray)
 install(icechunk.repository)  # as the interpreter of an environment does
 
 URL = "s3://alice/repo"
@@ -152,6 +157,25 @@ def test_where_nothing_is_known_the_error_says_so(
     assert messages() == []
     session.commit("at last")
     assert messages() == ["at last"]
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_xarray_writes_a_repository_in_pieces_and_appends() -> None:
+    there = repository(URL, create=True)
+    days = xr.Dataset({"t": (("day", "x"), np.arange(12.0).reshape(4, 3))}).chunk(day=2)
+    for message, options in (("first", {}), ("more", {"append_dim": "day"})):
+        session = there.writable_session("main")
+        icechunk.xarray.to_icechunk(days, session, **options)
+        session.commit(message)
+    opened = xr.open_zarr(virtual_store(URL), consolidated=False)
+    np.testing.assert_array_equal(opened.t, np.concatenate([days.t, days.t]))
+
+
+def test_icechunk_still_gives_xarray_what_it_has_no_more() -> None:
+    """Where this fails, `appliance.data.icechunk_writing` has become needless."""
+    for name in ("synchronizer", "zarr_version"):
+        assert f'"{name}": None' in inspect.getsource(icechunk.xarray)
+        assert name not in inspect.signature(OPEN_GROUP).parameters
 
 
 def test_writers_whose_connections_are_cut_lose_no_commit_and_make_none_twice(endpoint: S3Endpoint) -> None:
