@@ -5,7 +5,8 @@
 ``rechunk`` a dataset into other chunks. ``Shardwise`` is an engine for xarray that cuts sharded arrays by shards.
 ``catalogue`` finds and opens datasets, ``record`` puts one there and ``forget`` takes it out; ``publish`` lets
 everybody read one, ``withdraw`` ends that. ``repository`` opens an Icechunk repository to read and to commit to;
-``history``, ``branch``, ``tag`` and ``collect`` are for its versions.
+``history``, ``branch``, ``tag`` and ``collect`` are for its versions. ``scratch`` tells what lies in scratch, and when
+it goes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _HOMES = {
     "rechunk": "ingesting",
     "record": "cataloguing.recording",
     "repository": "repositories",
+    "scratch": "scratch_buckets.shown",
     "tag": "versions",
     "upload": "transfer",
     "virtual_store": "stores",
@@ -35,7 +37,7 @@ _HOMES = {
 
 __all__ = [  # by __getattr__
     *("DataError", "Shardwise", "branch", "catalogue", "collect", "forget", "history", "ingest", "publish", "rechunk"),
-    *("record", "repository", "tag", "upload", "virtual_store", "virtualize", "withdraw"),
+    *("record", "repository", "scratch", "tag", "upload", "virtual_store", "virtualize", "withdraw"),
 ]
 
 

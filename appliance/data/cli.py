@@ -10,6 +10,7 @@ import click
 from appliance.data.catalogue_cli import COMMANDS
 from appliance.data.ingest_cli import abandon, ingest, rechunk
 from appliance.data.progress_bar import bar, errors
+from appliance.data.scratch_cli import scratch
 from appliance.data.versions_cli import versions
 
 STEPS = {"look": "files looked at", "check": "files compared", "compare": "arrays and chunks compared"}
@@ -97,5 +98,5 @@ def virtualize(
     click.echo(f'  xr.open_zarr(virtual_store("{made}"))')
 
 
-for command in (ingest, rechunk, abandon, versions, *COMMANDS):
+for command in (ingest, rechunk, abandon, scratch, versions, *COMMANDS):
     data.add_command(command)

@@ -19,6 +19,7 @@ from typing import Any
 import fsspec
 from zarr.storage import FsspecStore, MemoryStore, WrapperStore
 
+from appliance.compute.reading.scratch import ExpiredError
 from appliance.data import DataError
 from appliance.data.repositories import named
 from appliance.data.stores import delete, exists, quota_error
@@ -60,7 +61,10 @@ class StagedStore(WrapperStore[Any]):  # type: ignore[misc]  # zarr is not follo
         if key.rpartition("/")[2] == ROOT:
             found = self.documents.get(key)
             return None if found is None else prototype.buffer.from_bytes(found)
-        return await self._store.get(key, prototype, byte_range)
+        try:
+            return await self._store.get(key, prototype, byte_range)
+        except ExpiredError:  # its metadata is not in its place yet: it was not written
+            return None
 
     async def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> list[Any]:
         """As ``get``, of several keys."""

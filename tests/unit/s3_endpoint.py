@@ -1,7 +1,7 @@
 """An S3 endpoint over a folder, for one loopback address each host: says which host answered, and keeps a log.
 
-It speaks the part of S3 that obstore and s3fs use for data: get, head, put, delete and list objects, and multipart
-uploads. Signatures are not checked; the bucket bob is another's.
+It speaks the part of S3 that obstore, s3fs and the facility's jobs use for data: get, head, put, delete and list
+objects, and multipart uploads. Signatures are not checked; the bucket bob is another's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import threading
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +31,10 @@ SECRET = "canary-secret-of-the-tests"
 def host_of(address: str) -> str:
     """127.0.0.12 is the loopback address of host12."""
     return f"host{address.rsplit('.', 1)[1]}"
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def etag_of(data: bytes) -> str:
@@ -56,6 +61,7 @@ class S3Endpoint:
         guarded: whether those without keys read only what a policy or an ACL opens to everybody.
         unlisted: buckets of others that may be read and not listed: what is not there is refused as what is secret is.
         full: whether nothing more may be written, as with a quota that is used up.
+        uploads: when each multipart upload began that has not ended, in seconds since 1970, by "/bucket/key".
     """
 
     folder: Path
@@ -73,6 +79,7 @@ class S3Endpoint:
     guarded: bool = False
     unlisted: set[str] = field(default_factory=set)
     parts: dict[str, bytes] = field(default_factory=dict)
+    uploads: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         endpoint = self
@@ -124,6 +131,7 @@ class S3Endpoint:
         self.log.clear()
         self.headers.clear()
         self.parts.clear()
+        self.uploads.clear()
         self.refuse = self.cut = self.unanswered = self.racing = 0
         self.full = self.guarded = False
         self.policies.clear()
@@ -204,8 +212,13 @@ class _Handler(http_serving.Handler):
         if method == "PUT":
             return self._put(file, path, query, body)
         if method == "DELETE":
-            self._delete(file)
+            if "uploadId" in query:
+                self.s3.uploads.pop(path, None)
+            else:
+                self._delete(file)
             return self._answer(204, b"")
+        if method == "GET" and "uploads" in query:
+            return self._answer(200, self._uploads(path))
         if "list-type" in query:
             return self._answer(200, self._listing(path.strip("/"), query))
         if method == "HEAD" and file.is_dir() and file.parent == self.s3.folder:
@@ -302,35 +315,53 @@ class _Handler(http_serving.Handler):
             gone = b"".join(b"<Deleted><Key>%s</Key></Deleted>" % key for key in keys)
             return self._answer(200, b"<DeleteResult>%s</DeleteResult>" % gone)
         if "uploads" in query:
+            self.s3.uploads[path] = time.time()
             answer = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
             return self._answer(200, answer.encode())
         file = self.s3.folder / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         mine = sorted(name for name in self.s3.parts if name.startswith(f"{path}?"))
         file.write_bytes(b"".join(self.s3.parts.pop(name) for name in mine))
+        self.s3.uploads.pop(path, None)
         answer = '<CompleteMultipartUploadResult><ETag>"0-1"</ETag></CompleteMultipartUploadResult>'
         return self._answer(200, answer.encode())
 
     def _host(self) -> str:
         return host_of(self.connection.getsockname()[0])
 
+    def _uploads(self, bucket: str) -> bytes:
+        told = "".join(
+            f"<Upload><Key>{escape(path.removeprefix(bucket.rstrip('/') + '/'))}</Key><UploadId>1</UploadId>"
+            f"<Initiated>{_moment(began)}</Initiated></Upload>"
+            for path, began in sorted(self.s3.uploads.items())
+            if path.startswith(bucket.rstrip("/") + "/")
+        )
+        answer = f"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{told}</ListMultipartUploadsResult>"
+        return answer.encode()
+
     def _listing(self, bucket: str, query: dict[str, list[str]]) -> bytes:
         prefix, delimiter = query.get("prefix", [""])[0], query.get("delimiter", [""])[0]
         root = self.s3.folder / bucket
         names = sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file())
         contents, prefixes = "", set()
-        for name in (name for name in names if name.startswith(prefix)):
+        after, most = query.get("continuation-token", [""])[0], int(query.get("max-keys", ["1000"])[0])
+        names = [name for name in names if name.startswith(prefix) and name > after]
+        rest_follows = not delimiter and len(names) > most
+        if rest_follows:
+            names = names[:most]
+        for name in names:
             rest = name[len(prefix) :]
             if delimiter and delimiter in rest:
                 prefixes.add(prefix + rest.split(delimiter)[0] + delimiter)
             else:
                 data = (root / name).read_bytes()
                 told = f"<Size>{len(data)}</Size><ETag>{escape(etag_of(data))}</ETag>"
-                modified = datetime.fromtimestamp((root / name).stat().st_mtime, UTC)
-                told += f"<LastModified>{modified:%Y-%m-%dT%H:%M:%S}.{modified.microsecond // 1000:03}Z</LastModified>"
+                told += f"<LastModified>{_moment((root / name).stat().st_mtime)}</LastModified>"
                 contents += f"<Contents><Key>{escape(name)}</Key>{told}</Contents>"
         common = "".join(f"<CommonPrefixes><Prefix>{escape(p)}</Prefix></CommonPrefixes>" for p in sorted(prefixes))
-        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}{common}</ListBucketResult>".encode()
+        more = f"<NextContinuationToken>{escape(names[-1])}</NextContinuationToken>" if rest_follows else ""
+        more += f"<IsTruncated>{str(rest_follows).lower()}</IsTruncated>"
+        return f"<ListBucketResult>{more}{contents}{common}</ListBucketResult>".encode()
 
     def _answer(
         self, status: int, body: bytes, headers: dict[str, str] | None = None, length: int | None = None

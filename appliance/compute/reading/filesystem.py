@@ -20,7 +20,7 @@ from typing import Any
 from fsspec.asyn import get_loop
 from s3fs import S3FileSystem
 
-from appliance.compute.reading import objects, placement_access
+from appliance.compute.reading import objects, placement_access, scratch
 from appliance.compute.reading.objects import S3Access, Unchanged
 from appliance.compute.reading.read_counter import counter
 
@@ -136,10 +136,37 @@ class LocalS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no type
 
         Raises:
             OSError: it is another object by now.
+            ExpiredError: it was a chunk of a dataset that has expired in a scratch bucket.
         """
+        try:
+            return await self._cat_there(path, version_id, start, end, Unchanged(if_match, if_unmodified_since), kwargs)
+        except FileNotFoundError as error:
+            bucket, key, _ = self.split_path(path)
+            above = [] if self._foreign else scratch.metadata_above(bucket, key)
+            # Afterwards: metadata that is there now was there when the chunk was not, and then it was never written.
+            if above and not any(await asyncio.gather(*map(self._is_object, above))):
+                raise scratch.expired(bucket, key) from error
+            raise
+
+    async def _is_object(self, path: str) -> bool:
+        bucket, key, _ = self.split_path(path)
+        try:
+            await self._call_s3("head_object", Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def _cat_there(
+        self,
+        path: str,
+        version_id: str | None,
+        start: int | None,
+        end: int | None,
+        unchanged: Unchanged,
+        kwargs: dict[str, Any],
+    ) -> bytes:
         bucket, key, version = self.split_path(path)
         access = self._access(key, version, version_id)
-        unchanged = Unchanged(if_match, if_unmodified_since)
         if access is None and any(unchanged):
             return await self._cat_unchanged(path, start, end, unchanged)
         if access is None:

@@ -23,6 +23,7 @@ from typing import Any
 from appliance.data.cataloguing import believed
 from appliance.data.cataloguing.page import page
 from appliance.data.cataloguing.static import ROOT, static_catalog
+from appliance.data.facility_client import facility_client
 from appliance.placement.auth.sigv4 import Keys, signed_headers
 from appliance.placement.model.s3_address import S3Address
 
@@ -142,22 +143,7 @@ def write(endpoint: str, keys: Keys, bucket: str, written: Iterator[tuple[str, s
 
     Returns the names of both. Raises botocore's errors.
     """
-    from botocore.config import Config
-    from botocore.session import Session
-
-    client = Session().create_client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=endpoint,
-        aws_access_key_id=keys.access,
-        aws_secret_access_key=keys.secret,
-        config=Config(
-            s3={"addressing_style": "path"},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            retries={"mode": "standard", "max_attempts": 3},
-        ),
-    )
+    client = facility_client(endpoint, keys)
     changed = []
     try:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)

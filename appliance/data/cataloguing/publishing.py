@@ -17,6 +17,7 @@ import obstore
 from obstore.exceptions import BaseError
 
 from appliance.compute.reading import objects
+from appliance.compute.reading.scratch import SUFFIX
 from appliance.data import DataError
 from appliance.data.cataloguing import believed, kept
 from appliance.data.cataloguing.opening import targets
@@ -53,6 +54,8 @@ def publish(url: str, *, licence: str, citation: str) -> Entry:
         OSError: S3 cannot be reached, or refuses.
     """
     address = _address(url)
+    if address.bucket.endswith(SUFFIX):
+        raise DataError(f"{address}: is in scratch, and expires: publish a copy of it in a bucket that does not")
     feature = _listed(address.bucket, believed.ITEMS).get(str(address))
     if feature is None:
         raise DataError(f"{address}: is not in the catalogue: `appliance data record {address}` first")

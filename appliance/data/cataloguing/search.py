@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 
+from appliance.compute.reading.scratch import SUFFIX
 from appliance.data import DataError
 from appliance.data.cataloguing import believed, kept
 from appliance.placement.model.s3_address import S3Address
@@ -182,7 +183,11 @@ def own_buckets() -> list[str]:
 
 def _own(bucket: str) -> Iterator[Entry]:
     published = {believed.address_of(one) for one in _features(bucket, believed.PUBLISHED)}
-    return iter([Entry(one, believed.address_of(one) in published) for one in _features(bucket, believed.ITEMS)])
+    recorded = [Entry(one, believed.address_of(one) in published) for one in _features(bucket, believed.ITEMS)]
+    if recorded and bucket.endswith(SUFFIX):  # what is recorded may have expired
+        there = set(fsspec.filesystem("s3").ls(bucket, detail=False))
+        recorded = [one for one in recorded if "/".join(one.address.split("/")[2:4]) in there]
+    return iter(recorded)
 
 
 def _features(bucket: str, key: str) -> list[dict[str, Any]]:
