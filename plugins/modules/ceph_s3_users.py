@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ceph_cli import CephError, Cluster, Run
+from ansible.module_utils.ceph_cli import CephError, Cluster
+from ansible.module_utils.s3_buckets import Owner
 from ansible.module_utils.s3_old_keys import note, noted
 
 DOCUMENTATION = r"""
@@ -21,6 +22,8 @@ description:
   - Users that exist keep their keys, but for those in C(rotate). What these had is noted in the cluster before they get
     a key. It begins to end with M(ceph_s3_old_keys), and a timer takes it away (role C(ceph_s3_users)).
   - A user whose bucket's name is another user's gets keys and no bucket, and stands in C(taken).
+  - With C(scratch) each also gets a bucket NAME-scratch, in which the S3 user C(appliance-scratch) may list and delete.
+    Where somebody has such a bucket already, it stays as it is and the user stands in C(kept).
   - Who is not C(present) is suspended, with keys and buckets as they are, and gets no credentials.
 options:
   users:
@@ -44,6 +47,7 @@ options:
     description: How many hours the keys that they had stay valid after all machines have the new ones.
     type: float
     default: 168
+  scratch: {description: Whether each has a scratch bucket as well., type: bool, default: false}
 author: The appliance's maintainers
 """
 EXAMPLES = r"""
@@ -65,6 +69,10 @@ taken:
   description: Owners of buckets that bear another user's name, by name of the bucket.
   returned: always
   type: dict
+kept:
+  description: Why nothing expires in a user's scratch bucket, by name of the user.
+  returned: always
+  type: dict
 """
 
 KIB = 2**10
@@ -80,25 +88,6 @@ def own_keys(user: dict[str, Any]) -> dict[str, str]:
 def current_key(user: dict[str, Any], ending: Collection[str]) -> tuple[str, str] | None:
     """The access and secret key of a user that does not end; None where there is none."""
     return next(((access, secret) for access, secret in own_keys(user).items() if access not in ending), None)
-
-
-def make_bucket(run: Run, endpoint: str, bucket: str, access: str, secret: str) -> None:
-    """Make a bucket as the owner of the keys; raises CephError if the gateway does not.
-
-    curl signs the request. The keys reach it over its standard input: every account can read a command's arguments.
-    """
-    settings = {
-        "url": f"{endpoint}/{bucket}",
-        "request": "PUT",
-        "user": f"{access}:{secret}",
-        "aws-sigv4": "aws:amz:us-east-1:s3",
-        "noproxy": "*",
-        "max-time": "60",
-    }
-    lines = [f'{name} = "{value}"' for name, value in settings.items()] + ["silent", "show-error", "fail-with-body"]
-    status, out, err = run(["curl", "--config", "-"], data="\n".join(lines))
-    if status != 0:
-        raise CephError(f"{endpoint} did not make bucket {bucket}: {err.strip()} {out.strip()}")
 
 
 @dataclass(frozen=True)
@@ -135,11 +124,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Served:
-    """What was done for one user: whether anything changed, the credentials' text, and whose bucket bears the name."""
+    """What was done for one user.
+
+    Whether anything changed, the credentials' text, whose bucket bears the name, and why nothing expires in scratch.
+    """
 
     changed: bool
     credentials: str = ""
     taken_by: str = ""
+    kept: str = ""
 
 
 def caps_commands(wanted: Mapping[str, Any], shown: Mapping[str, Any]) -> list[list[str]]:
@@ -198,13 +191,19 @@ def serve(
         if key is None:
             raise CephError(f"S3 user {name} got no new key")
     access, secret = key
-    credentials = CREDENTIALS.format(access=access, secret=secret)
+    asks = Owner(module.run_command, module.params["endpoint"], name, access, secret)
+    taken_by, kept = "", ""
     if name in buckets:
         owner = cluster.rgw("bucket", "stats", "--bucket", name)["owner"]
-        return Served(changed, credentials, "" if owner == name else owner)
-    if not module.check_mode:
-        make_bucket(module.run_command, module.params["endpoint"], name, access, secret)
-    return Served(changed=True, credentials=credentials)
+        taken_by = "" if owner == name else owner
+    else:
+        changed = True
+        if not module.check_mode:
+            asks.make_bucket(name)
+    if module.params["scratch"]:
+        made, kept = asks.scratch(cluster, buckets, module.check_mode)
+        changed = changed or made
+    return Served(changed, CREDENTIALS.format(access=access, secret=secret), taken_by, kept)
 
 
 def rotate(module: AnsibleModule, cluster: Cluster, present: Collection[str]) -> None:
@@ -228,6 +227,7 @@ def main() -> None:
             "endpoint": {"type": "str", "required": True},
             "rotate": {"type": "list", "elements": "str", "default": []},
             "valid_hours": {"type": "float", "default": 168},
+            "scratch": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -251,6 +251,7 @@ def main() -> None:
         changed=any(served.changed for served in done),
         credentials={name: served.credentials for name, served in by_name.items() if served.credentials},
         taken={name: served.taken_by for name, served in by_name.items() if served.taken_by},
+        kept={name: served.kept for name, served in by_name.items() if served.kept},
     )
 
 

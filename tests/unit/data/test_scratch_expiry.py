@@ -70,8 +70,11 @@ def test_nothing_goes_in_the_first_look_however_old_it_is(endpoint: S3Endpoint, 
     assert look(client, 7) == ["a"]
 
 
-def test_metadata_is_gone_before_the_first_chunk(endpoint: S3Endpoint, client: Any) -> None:
-    names = [f"a.zarr/t/c/{number}" for number in range(1200)]  # more than one page
+def test_metadata_is_gone_before_the_first_chunk(
+    endpoint: S3Endpoint, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "PAGE", 4)
+    names = [f"a.zarr/t/c/{number}" for number in range(6)]
     names += ["a.zarr/zarr.json", "a.zarr/t/zarr.json", "a.zarr/old/.zarray", "a.zarr/old/0.0", "a.zarr/.zmetadata"]
     for name in names:
         put(endpoint, name, 1000)
@@ -86,7 +89,7 @@ def test_metadata_is_gone_before_the_first_chunk(endpoint: S3Endpoint, client: A
     look(client)
     looks(client, 8, since=2)
     assert asked[0] == ["a.zarr/.zmetadata", "a.zarr/zarr.json", "a.zarr/old/.zarray", "a.zarr/t/zarr.json"]
-    assert len(asked) > 2
+    assert [len(keys) for keys in asked[1:]] == [4, 3]
     assert there(endpoint) == []
 
 
@@ -103,9 +106,7 @@ def test_where_metadata_cannot_be_removed_no_chunk_is(endpoint: S3Endpoint, clie
         return right(**words)
 
     client.delete_objects = refused
-    with pytest.raises(
-        ExpiryError, match=r"s3://alice-scratch/a.zarr/: 1 objects stay: a.zarr/zarr.json: AccessDenied"
-    ):
+    with pytest.raises(ExpiryError, match=r"a.zarr/: 1 objects stay: a.zarr/zarr.json: AccessDenied"):
         look(client, 8)
     assert there(endpoint) == ["a.zarr/t/c/0", "a.zarr/zarr.json"], "and what comes behind goes all the same"
 
@@ -131,6 +132,7 @@ def test_what_is_written_while_a_dataset_is_removed_stays(
     assert look(client, 8) == []
     assert rewritten in there(endpoint)
     assert "a.zarr/t/c/1" in there(endpoint)
+    assert ("a.zarr/zarr.json" in there(endpoint)) == (when == 0 or rewritten == "a.zarr/zarr.json")
 
 
 def test_the_owner_alone_is_told(endpoint: S3Endpoint, client: Any) -> None:
@@ -158,7 +160,7 @@ def test_a_gateway_that_does_not_answer_takes_no_notice_back(endpoint: S3Endpoin
     put(endpoint, "a", 1000)
     look(client)
     endpoint.refuse = 20
-    with pytest.raises(ClientError, match="503|ServiceUnavailable"):
+    with pytest.raises(ClientError, match="ServiceUnavailable"):
         look(client, 2)
     endpoint.refuse = 0
     assert there(endpoint, OWN_BUCKET) == [f"{NOTICES}/alice-scratch.json"]
@@ -188,12 +190,7 @@ def test_buckets_of_others_are_left_alone(
     """Another's that only bears such a name, one that was handed over, the job's own, and one that is none."""
     for bucket in ("alice-scratch", "carol-scratch", "zoe-scratch", "zoe"):
         put(endpoint, "a", 1000, bucket)
-    endpoint.owners |= {
-        "carol-scratch": "mallory",
-        OWN_BUCKET: OWN_BUCKET,
-        "alice-scratch": "alice",
-        "zoe-scratch": "zoe",
-    }
+    endpoint.owners |= {"alice-scratch": "alice", "carol-scratch": "mallory", "zoe-scratch": "zoe"}
     for day in (0, 2, 4, 6, 8):
         assert run(endpoint, credentials, "--now", str(NOW + day * DAY), "--only", "alice-scratch")() == 0
     assert capsys.readouterr().out == "s3://alice-scratch/a: removed, 1 objects of 5 bytes\n"
@@ -230,7 +227,7 @@ def test_who_opened_a_dataset_before_it_expired_reads_no_fill_values(endpoint: S
     made = xr.Dataset({"t": (("y", "x"), np.arange(16, dtype="i4").reshape(4, 4))})
     for version in (2, 3):
         url = f"s3://alice-scratch/v{version}.zarr"
-        made.to_zarr(url, zarr_format=version, encoding={"t": {"chunks": (2, 2)}}, consolidated=version == 2)
+        made.to_zarr(url, zarr_format=version, encoding={"t": {"chunks": (2, 2)}}, consolidated=True)
     opened = [xr.open_zarr(f"s3://alice-scratch/v{version}.zarr") for version in (2, 3)]
     chunks = ["v2.zarr/t/0.0", "v3.zarr/t/c/0/0"]
     for chunk in chunks:

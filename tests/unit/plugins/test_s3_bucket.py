@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import http_serving
 import pytest
 from ansible.module_utils.ceph_cli import CephError
+from ansible.module_utils.s3_buckets import Owner
 from ansible.module_utils.s3_old_keys import PLACE
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -21,27 +24,62 @@ ACCESS, SECRET = "AKIDEXAMPLE", "sEcr/et+key"
 
 
 class Gateway(http_serving.Handler):
-    """Answers 200 to a request that carries the signature of the one user it knows, and else 403."""
+    """Answers a request that carries the signature of the one user it knows, and else 403. Keeps buckets' policies."""
+
+    policies: ClassVar[dict[str, str]] = {}
+    made: ClassVar[list[str]] = []
+    most = 9
 
     def do_PUT(self) -> None:
-        """Sign the same request anew, with botocore, and compare."""
+        """Make a bucket, or put its policy."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        bucket = urlsplit(self.path).path.strip("/")
+        if not self._is_signed("PUT", body):
+            self._answer(403, "<Code>SignatureDoesNotMatch</Code>")
+        elif "policy" in self.path:
+            self.policies[bucket] = body
+            self._answer(204)
+        elif len(self.made) >= self.most:
+            self._answer(400, "<Code>TooManyBuckets</Code>")
+        else:
+            self.made.append(bucket)
+            self._answer(200)
+
+    def do_GET(self) -> None:
+        """Show a bucket's policy."""
+        found = self.policies.get(urlsplit(self.path).path.strip("/"))
+        if not self._is_signed("GET"):
+            self._answer(403, "<Code>SignatureDoesNotMatch</Code>")
+        else:
+            self._answer(404, "<Code>NoSuchBucketPolicy</Code>") if found is None else self._answer(200, found)
+
+    def _is_signed(self, method: str, body: str = "") -> bool:
+        """Sign the same request anew, with botocore, and compare. As the gateway, take no body without its digest."""
+        digest = self.headers.get("x-amz-content-sha256")
+        if body and digest != hashlib.sha256(body.encode()).hexdigest():
+            return False
         signed = self.headers["Authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
-        again = AWSRequest("PUT", f"http://{self.headers['Host']}{self.path}")
+        again = AWSRequest(method, f"http://{self.headers['Host']}{self.path}")
         for name in set(signed) - {"host"}:
             again.headers[name] = self.headers[name]
         again.context["timestamp"] = self.headers["X-Amz-Date"]
         signer = S3SigV4Auth(Credentials(ACCESS, SECRET), "s3", "us-east-1")
         request = signer.canonical_request(again)
-        right = self.headers["Authorization"].endswith(signer.signature(signer.string_to_sign(again, request), again))
-        answer = b"" if right and self.path == "/alice" else b"<Code>SignatureDoesNotMatch</Code>"
-        self.send_response(403 if answer else 200)
-        self.send_header("Content-Length", str(len(answer)))
+        signature = signer.signature(signer.string_to_sign(again, request), again)
+        return self.headers["Authorization"].endswith(signature)
+
+    def _answer(self, status: int, text: str = "") -> None:
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(answer)
+        self.wfile.write(text.encode())
 
 
 @pytest.fixture
-def endpoint() -> Iterator[str]:
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(Gateway, "policies", {})
+    monkeypatch.setattr(Gateway, "made", [])
     with serving(Gateway) as port:
         yield f"http://127.0.0.1:{port}"
 
@@ -54,17 +92,18 @@ def run(command: list[str], data: str) -> tuple[int, str, str]:
 
 
 def test_a_bucket_is_made_with_its_owners_keys(endpoint: str) -> None:
-    ceph_s3_users.make_bucket(run, endpoint, "alice", ACCESS, SECRET)
+    Owner(run, endpoint, "alice", ACCESS, SECRET).make_bucket("alice")
+    assert Gateway.made == ["alice"]
 
 
 def test_a_refusal_is_told_with_the_gateways_words(endpoint: str) -> None:
     with pytest.raises(CephError, match=r"did not make bucket alice: .*403.* <Code>SignatureDoesNotMatch</Code>"):
-        ceph_s3_users.make_bucket(run, endpoint, "alice", ACCESS, "another key")
+        Owner(run, endpoint, "alice", ACCESS, "another key").make_bucket("alice")
 
 
 def test_a_gateway_that_does_not_answer_is_told() -> None:
     with pytest.raises(CephError, match="did not make bucket alice: curl: "):
-        ceph_s3_users.make_bucket(run, "http://127.0.0.1:1", "alice", ACCESS, SECRET)
+        Owner(run, "http://127.0.0.1:1", "alice", ACCESS, SECRET).make_bucket("alice")
 
 
 LIMITS: dict[str, Any] = {"gib_max": 2, "objects_max": 1000, "buckets_max": 10, "endpoint": "http://store1"}
@@ -122,7 +161,7 @@ def test_a_bucket_that_bears_a_new_users_name_is_told_and_stops_nobody(
     answer: Answer, cluster: type[Cluster], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    monkeypatch.setattr(ceph_s3_users, "make_bucket", lambda *arguments: made.append(arguments[2]))
+    monkeypatch.setattr(Owner, "make_bucket", lambda _, bucket: made.append(bucket))
     said = answer(ceph_s3_users, users=[{"name": name} for name in ("alice", "zoe", "yves")], **LIMITS)
     assert said["taken"] == {"zoe": "alice"}
     assert made == ["yves"]

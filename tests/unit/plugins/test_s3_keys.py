@@ -66,7 +66,8 @@ def run(ceph: Ceph, *rotated: str, hours: float = 1) -> dict[str, str]:
     users = [{"name": name} for name in ceph.keys]
     limits = {"gib_max": 1, "objects_max": 9, "buckets_max": 9}
     parameters = {"users": users, "rotate": list(rotated), "valid_hours": hours, **limits}
-    module: Any = SimpleNamespace(params=parameters, check_mode=False)
+    parameters |= {"scratch": False, "endpoint": ""}
+    module: Any = SimpleNamespace(params=parameters, check_mode=False, run_command=None)
     cluster: Any = ceph
     ceph_s3_users.rotate(module, cluster, ceph.keys)
     told = {}
