@@ -12,6 +12,7 @@ from appliance.preflight.people import RESERVED
 
 # systemd's own: homes of systemd-homed, units with DynamicUser, nobody (uid ranges of systemd, UIDS-GIDS.md).
 SYSTEMD = range(60000, 65536)
+SCRATCH = "-scratch"  # as in plugins/module_utils/s3_buckets.py
 # Variables that name researchers who are present.
 NAMED = ("compute_node_users", "ceph_s3_users_rotated")
 
@@ -50,6 +51,18 @@ def names(facility: Facility) -> Iterator[Fault]:
     if common in users or common in RESERVED - {"researchers"}:
         fix = "choose a name that no account and no group of the machines has"
         yield Fault("accounts_researchers_group", str(common), fix)
+
+
+def scratch_buckets(facility: Facility) -> Iterator[Fault]:
+    """No researcher's bucket bears the name of another's scratch bucket: role `ceph_s3_users` makes NAME-scratch."""
+    if not whole_number(facility.group_value("scratch_days"), 0):
+        return
+    users = [str(user.get("name")) for user in _listed(facility, "accounts_users")]
+    for number, name in enumerate(users):
+        owner = name.removesuffix(SCRATCH)
+        if owner != name and owner in users:
+            fix = f"choose another: s3://{name} is the scratch of {owner}; or set scratch_days: 0"
+            yield Fault(f"accounts_users[{number}].name", name, fix)
 
 
 def uid_range(facility: Facility) -> Iterator[Fault]:
@@ -104,4 +117,4 @@ def _listed(facility: Facility, variable: str) -> list[Mapping[str, Any]]:
     return [entry for entry in found if isinstance(entry, Mapping)] if isinstance(found, list) else []
 
 
-CHECKS = (ids, names, uid_range, somebody, named, operators)
+CHECKS = (ids, names, scratch_buckets, uid_range, somebody, named, operators)

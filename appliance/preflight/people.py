@@ -88,6 +88,7 @@ RESERVED = frozenset(
         "appliance-archive",
         "appliance-catalogue",
         "appliance-placement",
+        "appliance-scratch",
         "researchers",
     ]
 )

@@ -65,6 +65,8 @@ RIGHT: list[dict[str, Any]] = [
      "accounts_users": [{"name": "alice", "uid": 70001}, {"name": "bob", "uid": 80000}]},
     {"accounts_users": [ALICE, {"name": "bob", "uid": 2002, "state": "absent", "archive": "/srv/archive"}],
      "accounts_groups": []},
+    {"accounts_users": [ALICE, {"name": "alice-scratch", "uid": 2002, "state": "locked"}]},
+    {"accounts_users": [ALICE, {"name": "bob-scratch", "uid": 2002, "state": "locked"}], "scratch_days": 30},
     {"accounts_users": [{**ALICE, "s3_gib_max": 0.5, "s3_buckets_max": 1}, {"name": "b-2", "uid": 59999}],
      "accounts_groups": [], "accounts_passwords": {"alice": "x", "b-2": "y"}},
     {"verify_user": "bob", "compute_node_users": ["alice"]},

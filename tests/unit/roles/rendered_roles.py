@@ -52,6 +52,8 @@ GIVEN: dict[str, Any] = {
 REGISTERED: dict[str, Any] = {
     "__ceph_common_policy": {"stdout": "ceph-common:\n  Installed: (none)\n  Candidate: 20.2.4\n", "rc": 0},
     "__catalogue_s3": {"credentials": {"appliance-catalogue": "its keys"}, "taken": {}},
+    "__scratch_s3": {"credentials": {"appliance-scratch": "its keys"}, "taken": {}},
+    "__scratch_left": {"stat": {"exists": True}},
     "__ceph_client_auth": {"keys": {"client.x": "x"}},
     "__accounts_operator": {"stdout_lines": ["root", "root"]},
     "__accounts_pam": {"content": ""},
@@ -60,7 +62,7 @@ REGISTERED: dict[str, Any] = {
     "__leaving_asked": {"user_input": "zoe"},
     "__leaving_files": {"files": 1},
     "__leaving_buckets": {"buckets": []},
-    "__ceph_s3_users_made": {"credentials": {"alice": "of alice"}, "taken": {"bob": "alice"}},
+    "__ceph_s3_users_made": {"credentials": {"alice": "of alice"}, "taken": {"bob": "alice"}, "kept": {}},
     "__certificates_one": {"file": "machine.pem", "names": ["head1"], "addresses": ["10.20.0.11"]},
     "__certificates_older": {"restarted": []},
     "__certificates_present": {"content": "Y2VydA=="},
