@@ -1,7 +1,7 @@
 """Data as it comes: files uploaded as they are, described in place, or copied into datasets.
 
-``upload`` brings files to S3. ``virtualize`` describes NetCDF files there as one dataset without copying a byte, and
-``virtual_store`` opens it; ``ingest`` copies files into Zarr or Icechunk, and
+``upload`` brings files to S3, and ``download`` brings them back. ``virtualize`` describes NetCDF files there as one
+dataset without copying a byte, and ``virtual_store`` opens it; ``ingest`` copies files into Zarr or Icechunk, and
 ``rechunk`` a dataset into other chunks. ``Shardwise`` is an engine for xarray that cuts sharded arrays by shards.
 ``catalogue`` finds and opens datasets, ``record`` puts one there and ``forget`` takes it out; ``publish`` lets
 everybody read one, ``withdraw`` ends that. ``repository`` opens an Icechunk repository to read and to commit to;
@@ -20,6 +20,7 @@ _HOMES = {
     "branch": "versions",
     "catalogue": "cataloguing.search",
     "collect": "collecting",
+    "download": "local_copies",
     "forget": "cataloguing.recording",
     "history": "versions",
     "ingest": "ingesting",
@@ -36,8 +37,9 @@ _HOMES = {
 }
 
 __all__ = [  # by __getattr__
-    *("DataError", "Shardwise", "branch", "catalogue", "collect", "forget", "history", "ingest", "publish", "rechunk"),
-    *("record", "repository", "scratch", "tag", "upload", "virtual_store", "virtualize", "withdraw"),
+    *("DataError", "Shardwise", "branch", "catalogue", "collect", "download", "forget", "history", "ingest"),
+    *("publish", "rechunk", "record", "repository", "scratch", "tag", "upload", "virtual_store", "virtualize"),
+    "withdraw",
 ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from appliance.data.catalogue_cli import COMMANDS
+from appliance.data.files_cli import get, run
 from appliance.data.ingest_cli import abandon, ingest, rechunk
 from appliance.data.progress_bar import bar, errors
 from appliance.data.scratch_cli import scratch
@@ -98,5 +99,5 @@ def virtualize(
     click.echo(f'  xr.open_zarr(virtual_store("{made}"))')
 
 
-for command in (ingest, rechunk, abandon, scratch, versions, *COMMANDS):
+for command in (get, run, ingest, rechunk, abandon, scratch, versions, *COMMANDS):
     data.add_command(command)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from appliance.data.scratch_buckets.rule import DAY, MOST, NOTHING, NOTICE_DAYS, Notice, Thing, Written, things
 
-KEYS = ["a", "a-b/1", "a.zarr/t/c/0", "a.zarr/zarr.json", "a/1", "a/b/2", "ab", ".catalogue/items.json"]
+KEYS = ["a", "a-b/1", "a.zarr/t/c/0", "a.zarr/t/c/1", "a.zarr/zarr.json", "a/1", "a/b/2", "ab", ".catalogue/items.json"]
 
 
 def looks(notice: Notice, thing: Thing, days: int, moments: Sequence[float]) -> tuple[Notice, float | None]:
@@ -23,13 +23,13 @@ def looks(notice: Notice, thing: Thing, days: int, moments: Sequence[float]) -> 
 
 
 def test_what_lies_directly_in_the_bucket_is_one_thing_of_the_age_of_its_newest_object() -> None:
-    written = [Written(key, 10, float(number)) for number, key in enumerate(sorted(KEYS), start=1)]
+    ages = {key: float(number) for number, key in enumerate(sorted(KEYS), start=1)} | {"a.zarr/t/c/1": 99.0}
+    written = [Written(key, 10, age) for key, age in ages.items()]
     found = {one.name: (one.nbytes, one.objects, one.newest) for one in things(written)}
-    ages = {one.key: one.at for one in written}
     assert found == {
         "a": (10, 1, ages["a"]),
         "a-b/": (10, 1, ages["a-b/1"]),
-        "a.zarr/": (20, 2, ages["a.zarr/zarr.json"]),
+        "a.zarr/": (30, 3, 99.0),
         "a/": (20, 2, ages["a/b/2"]),
         "ab": (10, 1, ages["ab"]),
     }
@@ -47,6 +47,11 @@ def test_a_thing_that_is_written_to_is_told_anew() -> None:
     assert notice.near(28 * DAY)
     notice, went = looks(notice, Thing("a", 1, 1, 28 * DAY), 30, range(29, 60))
     assert went == 58
+
+
+def test_days_that_are_few_begin_anew_with_what_is_written() -> None:
+    notice, _ = looks(NOTHING, Thing("a", 1, 1, 0.0), 1, range(0, 7))
+    assert looks(notice, Thing("a", 1, 1, 6.5 * DAY), 1, range(7, 20))[1] == 14
 
 
 def test_a_thing_of_which_some_was_deleted_is_told_still() -> None:
@@ -114,7 +119,16 @@ def test_a_notice_is_read_as_it_was_written() -> None:
     assert Notice.read(notice.document()) == notice
 
 
-@pytest.mark.parametrize("document", [b"", b"[]", b"{}", b'{"version": 2}', b'{"version": 1, "days": 1, "looked": 0}'])
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"version": 2, "days": 1, "looked": 0, "things": []}',
+        b'{"version": 1, "days": 1, "looked": 0}',
+    ],
+)
 def test_what_is_no_notice_is_refused(document: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         Notice.read(document)
