@@ -159,7 +159,7 @@ def test_a_gateway_that_does_not_answer_takes_no_notice_back(endpoint: S3Endpoin
 
     put(endpoint, "a", 1000)
     look(client)
-    endpoint.refuse = 3  # as often as it is asked
+    endpoint.refuse = 4  # as often as it is asked
     with pytest.raises(ClientError, match="ServiceUnavailable"):
         look(client, 2)
     endpoint.refuse = 0
