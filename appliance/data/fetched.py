@@ -1,27 +1,29 @@
-"""Files over HTTP(S), fetched to S3 beside the place of the dataset that is made of them, and deleted when it is there.
+"""Files and Zarr datasets over HTTP(S), fetched to S3 beside the place of what is made of them, for its time.
 
-A server elsewhere is asked once for each file. From S3 all workers read it, as often as a copy and its comparison need.
+A server elsewhere is asked once for each file or chunk. From S3 all workers read it, as often as a copy and its
+comparison need.
 """
 
 from __future__ import annotations
 
 import hashlib
-import http.client
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import fsspec
 
 from appliance.compute.reading import objects, placement_access
 from appliance.data import DataError, own_loop
-from appliance.data.http_get import answered
+from appliance.data.http_get import Body, answered
 from appliance.data.partial_copy import NoSpaceError
 from appliance.data.progress_bar import Progressing
 from appliance.data.stores import delete, exists
+from appliance.data.zarr_elsewhere import ZarrElsewhere, is_dataset
 from appliance.http_sources import HttpSources
 from appliance.placement.model.s3_address import S3Address
 
-PIECE_BYTES = 8 * 2**20
 VALIDATORS = ("etag", "last-modified", "content-length")  # headers that change with the content
 STEP = "fetch"
 
@@ -36,12 +38,15 @@ class Fetched:
 
     Args:
         target: where the dataset goes, ``s3://bucket/name``.
+        group: of datasets in Zarr: whose variables are wanted; the root's if None.
+        drop: variables of these that are not fetched.
 
     Attributes:
         is_wanted: whether a copy has begun that goes on with them when it is interrupted.
     """
 
-    def __init__(self, target: str):
+    def __init__(self, target: str, group: str | None = None, drop: Sequence[str] = ()):
+        self._group, self._drop = group, drop
         folder, _, name = target.rpartition("/")
         self.url, self._target = f"{folder}/.ingest-{name}.files", target
         self.is_wanted = False
@@ -75,7 +80,7 @@ class Fetched:
         made = []
         for url in urls:
             if is_elsewhere(url):
-                made.append(self._one(url, sources))
+                made.append(self._dataset(url, sources, advance, tell) if is_dataset(url) else self._one(url, sources))
                 tell(f"{url}: fetched as {made[-1]}, until the copy is there")
             else:
                 made.append(url)
@@ -90,17 +95,43 @@ class Fetched:
             # Whole objects appear at once. Without a mark of the content it may be another one by now.
             if (told["etag"] or told["last-modified"]) and exists(place):
                 return place
-            address = S3Address.parse(place)
-            body = _Body(url, answer)
-            writing = objects.write(
-                address.bucket, address.key, iter(body), objects.own_access(), placement_access.part_bytes()
-            )
+            body = Body(url, answer)
             try:
-                own_loop.run(writing)
+                self._written(place, iter(body))
             except Exception as error:
                 raise body.failure or error from error
-            self._own.append(place)
         return place
+
+    def _dataset(self, url: str, sources: HttpSources, advance: Progressing, tell: Callable[[str], None]) -> str:
+        found = ZarrElsewhere.found(url, sources, self._group, self._drop)
+        folder = f"{self.url}/{found.mark}"
+        place = f"{folder}/{_name(url)}"
+        try:
+            begun, has_begun = found.begun, exists(f"{folder}/begun")
+            if has_begun:
+                begun = datetime.fromisoformat(fsspec.filesystem("s3").cat_file(f"{folder}/begun").decode())
+            kept = self._below(place)
+            if not has_begun:
+                # Where the server does not say when something was changed, what is there may be another by now.
+                delete([f"{place}/{key}" for key in kept])
+                kept = set()
+                if begun is not None:
+                    self._written(f"{folder}/begun", begun.isoformat().encode())
+            found.fetch(begun, kept, lambda key, data: self._written(f"{place}/{key}", data), advance, tell)
+        except DataError:  # with what an earlier call has left: it would meet the same again
+            self._own += [f"s3://{name}" for name in fsspec.filesystem("s3").find(f"{folder}/")]
+            raise
+        return place
+
+    def _below(self, place: str) -> set[str]:
+        start = f"{place.removeprefix('s3://')}/"
+        return {name.removeprefix(start) for name in fsspec.filesystem("s3").find(start)}
+
+    def _written(self, place: str, data: Any) -> None:
+        address = S3Address.parse(place)
+        part_bytes = placement_access.part_bytes()
+        own_loop.run(objects.write(address.bucket, address.key, data, objects.own_access(), part_bytes))
+        self._own.append(place)
 
     def remove(self) -> bool:
         """Delete them; whether there were any. Raises ``OSError``."""
@@ -116,35 +147,9 @@ class Fetched:
             tell(f"{self.url}: what was fetched could not be deleted ({error}): appliance data abandon {self._target}")
 
 
-class _Body:
-    """The bytes of an answer.
-
-    Attributes:
-        failure: why it broke off, if it did; obstore, which is given the bytes, keeps that to itself.
-    """
-
-    def __init__(self, url: str, answer: http.client.HTTPResponse):
-        self._url, self._answer = url, answer
-        self.failure: OSError | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        left = self._answer.length
-        try:
-            while piece := self._answer.read(PIECE_BYTES):
-                left = None if left is None else left - len(piece)
-                yield piece
-            if left:
-                raise OSError(f"{left:,} bytes before its end")
-        except (http.client.HTTPException, OSError) as error:
-            self.failure = OSError(f"{self._url}: the answer breaks off ({error}): ask for the same again")
-            raise self.failure from error
-
-
 def _name(url: str) -> str:
-    """What the file is called. Raises ``DataError`` for a folder, and for a name that S3 cannot have."""
-    name = unquote(urlsplit(url).path).rpartition("/")[2]
-    if not name or name.endswith(".zarr"):
-        raise DataError(f"{url}: is a folder, and only files are fetched: name a file, or open it with xarray yourself")
+    """What the file or dataset is called. Raises ``DataError`` for a name that S3 cannot have."""
+    name = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2] or "dataset"
     if not objects.representable(name):
         raise DataError(f"{url}: has characters in its name that cannot be part of a name on S3")
     return name

@@ -24,6 +24,7 @@ from appliance.data.partial_copy import NoSpaceError
 from appliance.data.preprocess import Preprocess
 from appliance.data.progress_bar import Progressing, steps
 from appliance.data.staged import ZarrTarget
+from appliance.data.zarr_elsewhere import is_dataset
 from appliance.data.zarr_source import checksum, kind_of
 from appliance.placement.model.s3_address import S3Address
 
@@ -32,7 +33,13 @@ if TYPE_CHECKING:
 
 FORMATS = ("zarr", "icechunk")
 CHECKS = ("sample", "all")
-STEPS = {"fetch": "files fetched", "look": "files looked at", "copy": "blocks copied", "compare": "files compared"}
+STEPS = {
+    "chunks": "chunks fetched",
+    "fetch": "files fetched",
+    "look": "files looked at",
+    "copy": "blocks copied",
+    "compare": "files compared",
+}
 BLOCK_BYTES = 128 * MIB  # of values in a block
 
 
@@ -112,7 +119,7 @@ def ingest(
                 f"{url}: a dataset is not copied into its own place, where its readers are: name another one than "
                 f"{place.url}"
             )
-    before, elsewhere = place.unfinished(), Fetched(place.url)
+    before, elsewhere = place.unfinished(), Fetched(place.url, group, drop)
     preprocess = Preprocess(tuple(drop), dict(rename or {}))
     wishes = {"access": access, "chunks": dict(chunks or {}), "compression": compression, "format": format}
     with (
@@ -198,7 +205,7 @@ def rechunk(source: str | Path, target: str, *, tell: Callable[[str], None] = pr
         DataError, OSError: as ``ingest``.
     """
     url = found([source])[0]
-    if not kind_of(url):
+    if not (is_dataset(url) if is_elsewhere(url) else kind_of(url)):
         raise DataError(f"{url}: is no dataset in Zarr, kerchunk's references or Icechunk: ingest files")
     return ingest(url, target, tell=tell, **options)
 

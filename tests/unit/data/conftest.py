@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import xarray as xr
 from fsspec.implementations.reference import ReferenceFileSystem
 from s3_endpoint import S3Endpoint
 
+from appliance import http_sources
 from appliance.compute.reading.filesystem import LocalS3FileSystem
 from appliance.data.snapshots import snapshot_store
 
@@ -37,3 +40,14 @@ def store(endpoint: S3Endpoint) -> Callable[..., str]:
         return f"s3://alice/{name}"
 
     return put
+
+
+@pytest.fixture
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``listed(*beginnings, networks=…)``: what the site fetches from."""
+    monkeypatch.setattr(http_sources, "SETTINGS", tmp_path / "sources.json")
+
+    def write(*beginnings: str, networks: tuple[str, ...] = ()) -> None:
+        (tmp_path / "sources.json").write_text(json.dumps({"sources": beginnings, "networks": networks}))
+
+    return write

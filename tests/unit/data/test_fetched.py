@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import http_serving
 import pytest
 import xarray as xr
+from archive import Archive, serving_archive
 from click.testing import CliRunner
 from copies import FORMATS, MADE, opened, quiet
 from netcdf_files import PACKED, year
@@ -19,7 +17,6 @@ from s3_endpoint import S3Endpoint
 from tls_front import NAME
 from tls_front import serving as serving_over_tls
 
-from appliance import http_sources
 from appliance.cli import main
 from appliance.data import DataError, compared, ingest
 from appliance.inventory_secrets import authority
@@ -27,62 +24,15 @@ from appliance.inventory_secrets import authority
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@dataclass
-class Archive:
-    """A server elsewhere, which this machine plays.
-
-    Attributes:
-        port: of it, on loopback.
-        files: by path.
-        answers: by path what else is answered: status, headers and body.
-        asked: paths, in turn.
-        tag: of the files.
-    """
-
-    port: int = 0
-    files: dict[str, bytes] = field(default_factory=dict)
-    answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    tag: str = '"1"'
-
-    def url(self, path: str, host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}{path}"
-
-
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Archive]:
     """With a file of a year below /pub/, and another one that nobody may have."""
-    made = Archive()
-    for path, number in (("/pub/1.nc", 1), ("/pub/J%C3%A4hr%202.nc", 2), ("/secret/3.nc", 3)):
-        file = tmp_path / "file.nc"
-        year(number).to_netcdf(file, engine="netcdf4", encoding={"t": PACKED})
-        made.files[path] = file.read_bytes()
-
-    class Handler(http_serving.Handler):
-        def do_GET(self) -> None:
-            made.asked.append(self.path)
-            body = made.files.get(self.path, b"")
-            headers = {"Content-Length": str(len(body)), "ETag": made.tag}
-            status, headers, body = made.answers.get(self.path, (200 if body else 404, headers, body))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-    with http_serving.serving(Handler, "127.0.0.1", "archive") as made.port:
+    with serving_archive() as made:
+        for path, number in (("/pub/1.nc", 1), ("/pub/J%C3%A4hr%202.nc", 2), ("/secret/3.nc", 3)):
+            file = tmp_path / "file.nc"
+            year(number).to_netcdf(file, engine="netcdf4", encoding={"t": PACKED})
+            made.files[path] = file.read_bytes()
         yield made
-
-
-@pytest.fixture
-def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """``listed(*beginnings, networks=…)``: what the site fetches from."""
-    monkeypatch.setattr(http_sources, "SETTINGS", tmp_path / "sources.json")
-
-    def write(*beginnings: str, networks: tuple[str, ...] = ()) -> None:
-        (tmp_path / "sources.json").write_text(json.dumps({"sources": beginnings, "networks": networks}))
-
-    return write
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +65,7 @@ def test_files_elsewhere_become_a_dataset_and_are_asked_for_once(
         ("/pub/../secret/3.nc", r"has \. or \.\. in its path"),
         ("/pub/%2e%2e/secret/3.nc", r"has \. or \.\. in its path"),
         ("/pub/*.nc", r"nobody lists what is elsewhere: name each file"),
-        ("/pub/", r"is not there, or not as a file \(404"),
+        ("/pub/", r"is no Zarr dataset: there is neither zarr.json nor"),
         ("/pub/none.nc", r"is not there, or not as a file \(404"),
     ],
 )
