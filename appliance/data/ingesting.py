@@ -71,8 +71,8 @@ def ingest(
 
     Args:
         sources: addresses on S3 and paths of this machine, with wildcards if wished: of files in NetCDF, GRIB or
-            GeoTIFF, or of datasets in Zarr, kerchunk's references or Icechunk; and addresses of files over HTTP(S) that
-            the site lists, which are fetched to S3 for as long as the copy takes.
+            GeoTIFF, or of datasets in Zarr, kerchunk's references or Icechunk; and addresses over HTTP(S) that the
+            site lists, of files and (ending in ``.zarr`` or ``/``) of Zarr, which are fetched to S3 for as long as the copy takes.
         target: ``s3://bucket/name``.
         access: what the chunks are for: "map", "series" or "both".
         chunks: lengths of chunks by dimension that are wanted anyhow; -1 is the whole dimension.

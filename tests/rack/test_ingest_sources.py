@@ -8,13 +8,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 from machines import FACILITY, RACK
 from researcher import CellError, Notebook, prepared_notebook
 from site_run import play
 
 from appliance.demo.facility import Facility
 
+SPARSE = xr.Dataset({"t": (("time", "x"), np.random.default_rng(7).normal(280, 5, (20, 40)))})
+SPARSE.t[4:6] = np.nan
 SOURCES = """
     from pathlib import Path
     import dask_gateway, fsspec, numpy as np, xarray as xr
@@ -111,6 +115,9 @@ def archive(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "pub").mkdir()
     picture = FACILITY.run("head1", "cat", "/home/alice/sources-test/picture.tif")
     (tmp_path / "pub" / "picture.tif").write_bytes(picture)
+    SPARSE.to_zarr(tmp_path / "pub" / "sparse.zarr", encoding={"t": {"chunks": (2, 40)}}, write_empty_chunks=False)
+    whole = tmp_path / "pub" / "whole.zarr"
+    SPARSE.fillna(0).to_zarr(whole, encoding={"t": {"chunks": (2, 40)}}, consolidated=False)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -148,5 +155,16 @@ def test_what_the_site_lists_is_fetched_and_redirects_are_judged(notebook: Noteb
         say(off=off, left=fs.glob("alice/.ingest-sources-test*"))
     """)
     assert said == {"off": 0.0, "left": []}
+    for name, missing in (("sparse", 40 * 2), ("whole", 0)):
+        said = notebook.run(f"""
+            told = []
+            made_at = ingest("{archive}{name}.zarr", "s3://alice/sources-test-{name}.zarr", client=client,
+                             **{{**quiet, "tell": told.append}})
+            t = xr.open_zarr(made_at).t
+            say(sum=float(t.sum()), missing=int(t.isnull().sum()), told=[line for line in told if "not there" in line],
+                left=fs.glob("alice/.ingest-sources-test*"))
+        """)
+        assert (said["missing"], len(said["told"]), said["left"]) == (missing, int(missing > 0), [])
+        assert said["sum"] == pytest.approx(float(SPARSE.t.sum()))
     with pytest.raises(CellError, match=r"pub/on: leads to .*/secret, which is not in the site's list"):
         notebook.run(f'ingest("{archive}on", "s3://alice/sources-test-on.zarr", **quiet)')

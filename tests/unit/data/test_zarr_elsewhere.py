@@ -130,7 +130,9 @@ def test_shards_are_fetched_whole_and_several_datasets_are_joined(archive: Archi
         served(archive, folder, pages=False)
         for path in [path for path in archive.files if "/x.zarr/" in path]:
             archive.files[path.replace("/x.zarr/", f"/{number}.zarr/")] = archive.files.pop(path)
-    rechunk(archive.url("/pub/1.zarr"), "s3://alice/one", tell=quiet)
+    told: list[str] = []
+    rechunk(archive.url("/pub/1.zarr"), "s3://alice/one", tell=told.append)
+    assert not any("not there" in line for line in told)
     ingest([archive.url(f"/pub/{number}.zarr") for number in (2, 1)], MADE, tell=quiet)
     xr.testing.assert_equal(opened("zarr").load(), xr.concat([year(1), year(2)], "time", data_vars="minimal"))
     xr.testing.assert_equal(opened("zarr", "s3://alice/one").load(), year(1))
@@ -291,6 +293,11 @@ def test_a_dataset_that_changes_while_it_is_fetched_is_refused(
     archive.headers = BEGAN
     put(archive, tmp_path / "x.zarr")
     path = chunk(archive)
+    archive.answers[path] = (503, {"Content-Length": "0"}, b"")
+    with pytest.raises(OSError, match="has a fault"):
+        ingest(archive.url("/pub/x.zarr"), MADE, tell=quiet)
+    assert any("/x.zarr/" in name for name in endpoint.objects())  # which the next call would go on with
+    archive.answers.clear()
     if what == "chunk":
         content = archive.files[path]
         archive.answers[path] = (200, {**LATER, "Content-Length": str(len(content))}, content)
