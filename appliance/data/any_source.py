@@ -15,8 +15,11 @@ GRIB = b"GRIB"  # WMO Manual on Codes, volume I.2, FM 92, section 0
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_source(url: str, group: str | None, folder: Path) -> Readable:
+def open_source(url: str, group: str | None, folder: Path, dim: str = "") -> Readable:
     """A file or a dataset; ``folder`` is an empty one, for a partial copy of a file on S3.
+
+    ``dim`` is the dimension along which it is joined with others; "" if it stays alone. GRIB has it then, though a
+    file has one moment.
 
     Raises:
         DataError: it is none that can be read, or a damaged one, or has no such group.
@@ -27,5 +30,5 @@ def open_source(url: str, group: str | None, folder: Path) -> Readable:
     file_bytes.look(url)
     first = file_bytes.read(url, 0, 4)
     if first == GRIB:
-        return GribSource(url, group)
+        return GribSource(url, group, dim)
     return TiffSource(url, group) if first in TIFF else Source(url, group, folder)

@@ -237,7 +237,8 @@ class CopyJob:
                 yield self._task(name, part)
 
     def _task(self, name: str, part: Region) -> Task:
-        return Task(name, self.old_names.get(name, name), self.group, part, tuple(self._pieces(name, part)))
+        pieces, dim = tuple(self._pieces(name, part)), self.parts[0][1].dim
+        return Task(name, self.old_names.get(name, name), self.group, part, pieces, dim)
 
     def _pieces(self, name: str, part: Region) -> Iterator[Piece]:
         """The files in which a part of a variable lies."""

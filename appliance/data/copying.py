@@ -65,6 +65,7 @@ class Task:
         group: in the files; the root's if None.
         region: of the variable.
         pieces: of which files it is made.
+        dim: along which the files are joined; "" for one file.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Task:
     group: str | None
     region: Region
     pieces: tuple[Piece, ...]
+    dim: str = ""
 
     @property
     def is_local(self) -> bool:
@@ -170,7 +172,7 @@ class Here:
 
 # On a worker
 
-_held: dict[tuple[str, str | None, Any], tuple[Readable, tempfile.TemporaryDirectory[str]]] = {}
+_held: dict[tuple[str, str | None, Any, str], tuple[Readable, tempfile.TemporaryDirectory[str]]] = {}
 _lock = threading.Lock()
 _running: set[object] = set()  # tasks that are at work in this process
 _ended = threading.Condition()
@@ -183,7 +185,7 @@ def on_worker(task: Task, handle: Any) -> Any:
     @contextlib.contextmanager
     def source_of(url: str) -> Iterator[Readable]:
         with _lock:
-            yield _source(url, task.group, states[url])
+            yield _source(url, task.group, states[url], task.dim)
 
     with _at_work():
         copy(task, getattr(handle, "store", handle), source_of)
@@ -204,14 +206,14 @@ def _at_work() -> Iterator[None]:
             _ended.notify_all()
 
 
-def _source(url: str, group: str | None, state: Any) -> Readable:
-    key = (url, group, state)
+def _source(url: str, group: str | None, state: Any, dim: str) -> Readable:
+    key = (url, group, state, dim)
     if key not in _held:
         while len(_held) >= HELD:
             _held.pop(next(iter(_held)))[1].cleanup()
         folder = tempfile.TemporaryDirectory(prefix="appliance-ingest-")
         try:
-            source = open_source(url, group, Path(folder.name))
+            source = open_source(url, group, Path(folder.name), dim)
             fetch_small(source)
             source.copy.keep()
         except BaseException:

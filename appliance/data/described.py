@@ -254,6 +254,8 @@ def _add(
     if enum:
         names = ", ".join(f"{value} = {key}" for key, value in list(enum.items())[:8])
         made.notes[name] = f"its numbers stay; the names of the enumeration ({names}) do not, as Zarr has none"
+    if stored is not None and stored.note:
+        made.notes[name] = stored.note
     if values is not None and static:
         made.static[name] = _fingerprint(values)
     if not copied and not in_place:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +22,7 @@ from appliance.data.at_hand import AtHand
 from appliance.data.grib_messages import DamagedError, Field, Window, fields, single
 from appliance.data.stored import Layout, Numbers, Stored, grid_of
 
+TIMES = ("time", "step")  # dimensions of cfgrib; with "valid_time" as the one that is joined along, there are not these
 APART = ("typeOfLevel", "stepType", "level:float")  # by which fields belong to one dataset or another, in this order
 WAY_OUT = "`grib_ls` tells more; name one dataset of it with --group, or rewrite the file"
 
@@ -32,25 +33,27 @@ class GribSource:
     Args:
         url: ``s3://bucket/key``, or a path of this machine.
         group: one of the datasets in it: values of ecCodes' keys, as ``typeOfLevel=surface,stepType=instant``.
+        dim: along which it is joined with others: a dimension where cfgrib has a single value of it, as
+            ``xr.open_mfdataset(…, engine="cfgrib", combine="nested", concat_dim=…)`` makes one. "" for none.
 
     Raises:
         DataError: it is truncated or damaged, has no such fields, or holds several datasets and none is named.
         OSError: S3 cannot be reached, or refuses.
     """
 
-    def __init__(self, url: str, group: str | None):
-        self.url, self.group = url, group
+    def __init__(self, url: str, group: str | None, dim: str = ""):
+        self.url, self.group, self._dim = url, group, dim
         self.copy = AtHand(url, file_bytes.look)
         with self.named("ecCodes cannot read it", "upload it again, or make it anew"):
             index = _indexed(_Fields(url, self.copy.state[0]))
         with self.named("cfgrib cannot read it"):
             self._dataset = self._built(index, _keys(url, group, index))
             self._check_all_is_there(index)
-            self._variables = {str(name): _variable(each) for name, each in self._dataset.variables.items()}
+            found = self._dataset.variables
+            alone = _single_dimensions(found) - {self._dim} if self._dim else set()
+            self._variables = {str(name): _squeezed(_variable(each), alone) for name, each in found.items()}
         self._attributes = {key: value for key, value in self._dataset.attributes.items() if key != "history"}
-        self.layout = Layout(
-            {name: _stored(each.data) for name, each in self._dataset.variables.items() if _is_in_file(each.data)}
-        )
+        self.layout = Layout({name: _stored(each, alone) for name, each in found.items() if _is_in_file(each.data)})
 
     def _built(self, index: Any, keys: Mapping[str, Any]) -> Any:
         from cfgrib.dataset import DatasetBuildError, open_from_index
@@ -59,7 +62,8 @@ class GribSource:
         if not chosen.field_ids_index:
             raise DataError(f"{self.url}: has no fields of {self.group!r}; it has: {'; '.join(_groups(index))}")
         try:
-            return open_from_index(chosen, errors="raise")
+            times = (self._dim,) if self._dim == "valid_time" else TIMES
+            return open_from_index(chosen, errors="raise", squeeze=not self._dim, time_dims=times)
         except DatasetBuildError as error:
             groups = [group for group in _groups(index) if _fits(index, group, keys)]
             raise DataError(
@@ -155,7 +159,8 @@ def _indexed(found: _Fields) -> Any:
     from cfgrib import cfmessage, dataset
     from cfgrib.messages import FieldsetIndex
 
-    return FieldsetIndex.from_fieldset(found, dataset.compute_index_keys(), cfmessage.COMPUTED_KEYS)
+    keys = dataset.compute_index_keys((*TIMES, "valid_time"), filter_by_keys={"shortName": ""})
+    return FieldsetIndex.from_fieldset(found, keys, cfmessage.COMPUTED_KEYS)
 
 
 def _keys(url: str, group: str | None, index: Any) -> dict[str, Any]:
@@ -210,6 +215,18 @@ def _is_in_file(data: Any) -> bool:
     return not isinstance(data, np.ndarray) and hasattr(data, "field_id_index")
 
 
+def _single_dimensions(found: Mapping[str, Any]) -> set[str]:
+    """Those of the length 1 along which fields follow each other: not those of a field."""
+    arrays = [each for each in found.values() if _is_in_file(each.data)]
+    headers = (zip(each.dimensions[: -each.data.geo_ndim], each.data.shape, strict=False) for each in arrays)
+    return {dim for header in headers for dim, size in header if size == 1}
+
+
+def _squeezed(variable: xr.Variable, alone: Collection[str]) -> xr.Variable:
+    """Without some dimensions of the length 1; nothing is read."""
+    return variable.isel({dim: 0 for dim in variable.dims if dim in alone})
+
+
 def _variable(found: Any) -> xr.Variable:
     """As cfgrib's plugin for xarray makes it."""
     from cfgrib.xarray_plugin import ECCODES_LOCK, CfGribArrayWrapper
@@ -221,8 +238,9 @@ def _variable(found: Any) -> xr.Variable:
     return xr.Variable(found.dimensions, data, dict(found.attributes))
 
 
-def _stored(array: Any) -> Stored:
-    """A field is what is read as one."""
+def _stored(found: Any, alone: Collection[str]) -> Stored:
+    """A field is what is read as one. ``alone`` are the dimensions that were taken away."""
+    array = found.data
     shape = tuple(int(size) for size in array.shape)
     header = len(shape) - array.geo_ndim
     chunks = (*(1 for _ in range(header)), *shape[header:])
@@ -231,4 +249,11 @@ def _stored(array: Any) -> Stored:
     for index, places in array.field_id_index.items():
         at = (*index, *(0 for _ in range(array.geo_ndim)))
         offsets[at], lengths[at] = places[0].start, places[0].end - places[0].start
-    return Stored(shape, chunks, offsets, lengths, Numbers(np.dtype(array.dtype)))
+    count, missing = lengths.size, int((lengths == 0).sum())
+    note = f"{missing:,} of {count:,} fields, for all its times and levels, are not in the file: missing values" * (
+        missing > 0
+    )
+    axes = tuple(axis for axis, dim in enumerate(found.dimensions) if dim in alone)
+    shape, chunks = (tuple(np.delete(each, axes).tolist()) for each in (shape, chunks))
+    offsets, lengths = (each.squeeze(axes) for each in (offsets, lengths))
+    return Stored(shape, chunks, offsets, lengths, Numbers(np.dtype(array.dtype)), note=note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import tempfile
 import warnings
@@ -72,7 +73,8 @@ def ingest(
     Args:
         sources: addresses on S3 and paths of this machine, with wildcards if wished: of files in NetCDF, GRIB or
             GeoTIFF, or of datasets in Zarr, kerchunk's references or Icechunk; and addresses over HTTP(S) that the
-            site lists, of files and (ending in ``.zarr`` or ``/``) of Zarr, which are fetched to S3 for as long as the copy takes.
+            site lists, of files and (ending in ``.zarr`` or ``/``) of Zarr, which are fetched to S3 for as long as the
+            copy takes.
         target: ``s3://bucket/name``.
         access: what the chunks are for: "map", "series" or "both".
         chunks: lengths of chunks by dimension that are wanted anyhow; -1 is the whole dimension.
@@ -130,7 +132,8 @@ def ingest(
     ):
         warnings.simplefilter("ignore")  # of the libraries, about odd files: what matters is compared
         urls = elsewhere.all(urls, advance, tell)
-        files = Files(urls, group, preprocess, Path(folder), in_place=False, opener=open_source)
+        opener = functools.partial(open_source, dim=dim if len(urls) > 1 else "")
+        files = Files(urls, group, preprocess, Path(folder), in_place=False, opener=opener)
         sums = {url: _checksum(url) for url in urls}
         described, parts = files.described(dim, combine, lambda step, _url: advance(step, 1, len(urls)))
         if not described.variables:

@@ -40,6 +40,7 @@ class Stored:
         fill: what HDF5 gives for chunks that were never written; it says nothing of missing values.
         obstacle: why the array cannot stay in the file; "" where it can.
         unreadable: why its values cannot be read by the netCDF library either; "" where they can.
+        note: what the user should know of it.
         is_plain: whether it has no chunks, and its rows follow each other as they are: some can be read by themselves.
     """
 
@@ -51,6 +52,7 @@ class Stored:
     fill: Any = 0
     obstacle: str = ""
     unreadable: str = ""
+    note: str = ""
     is_plain: bool = False
 
     @property

@@ -59,6 +59,70 @@ def test_files_of_a_day_or_more_each_are_joined(endpoint: S3Endpoint) -> None:
     xr.testing.assert_identical(opened("zarr").load(), xr.concat(parts, "time", combine_attrs="override"))
 
 
+MOMENTS = {
+    "time": [{"dataDate": 20200101 + day, "dataTime": 600} for day in range(3)],
+    "step": [{"dataDate": 20200101, "endStep": hours} for hours in (6, 12, 24)],
+    "valid_time": [{"dataDate": 20200101, "endStep": 18}, {"dataDate": 20200102}, {"dataDate": 20200102, "endStep": 6}],
+}
+
+
+@pytest.mark.parametrize("levels", [(500,), (500, 850)])
+@pytest.mark.parametrize("dim", MOMENTS)
+def test_files_of_one_moment_each_are_joined_as_open_mfdataset_joins_them(
+    endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch, dim: str, levels: tuple[int, ...]
+) -> None:
+    large(monkeypatch)
+    paths = []
+    for number, keys in enumerate(MOMENTS[dim]):
+        fields = [
+            other_files.message(
+                np.random.default_rng((number, level)).normal(280, 5, 48), shortName=name, level=level, **keys
+            )
+            for name in ("t", "u")
+            for level in levels
+        ]
+        paths.append(written(endpoint.folder / f"alice/{9 - number}.grib", *fields))
+    ingest("s3://alice/*.grib", MADE, dim=dim, chunks={dim: 2}, check="all", block_bytes=1, tell=quiet)
+    times = ["valid_time"] if dim == "valid_time" else ["time", "step"]
+    with xr.open_mfdataset(
+        paths,
+        engine="cfgrib",
+        combine="nested",
+        concat_dim=dim,
+        coords="different",
+        compat="equals",
+        combine_attrs="drop_conflicts",
+        backend_kwargs={"indexpath": "", "errors": "raise", "time_dims": times},
+    ) as truth:
+        made = opened("zarr").load()
+        xr.testing.assert_identical(made, truth.load().drop_attrs(deep=False).assign_attrs(made.attrs))
+    assert made.t.dims[0] == dim
+    assert made.sizes[dim] == 3
+
+
+def test_files_of_one_moment_each_that_do_not_follow_each_other_are_told(endpoint: S3Endpoint) -> None:
+    for number, keys in enumerate(MOMENTS["step"][:2]):
+        written(endpoint.folder / f"alice/{number}.grib", other_files.message(np.zeros(48), **keys))
+    with pytest.raises(DataError, match=r"1.grib: its time begins at .* name another dimension than 'time'"):
+        ingest("s3://alice/*.grib", MADE, tell=quiet)
+    written(endpoint.folder / "alice/1.grib", other_files.message(np.zeros(48), dataDate=20200102, endStep=12))
+    with pytest.raises(DataError, match=r"1.grib: variable 'step': values is others"):
+        ingest("s3://alice/*.grib", MADE, tell=quiet)
+    written(endpoint.folder / "alice/1.grib", other_files.message(np.zeros(48), shortName="u", dataDate=20200102))
+    with pytest.raises(DataError, match=r"1.grib: has no variable 't', which .*0.grib has"):
+        ingest("s3://alice/*.grib", MADE, tell=quiet)
+    assert [name for name in endpoint.objects() if not name.endswith(".grib")] == []
+
+
+def test_fields_that_a_file_has_for_some_of_its_times_and_levels_alone_are_told(endpoint: S3Endpoint) -> None:
+    path = written(endpoint.folder / "alice/one.grib", *other_files.fields()[:-1])
+    told: list[str] = []
+    ingest("s3://alice/one.grib", MADE, tell=told.append)
+    xr.testing.assert_identical(opened("zarr").load(), as_cfgrib_has_it(path))
+    assert "u: 1 of 6 fields, for all its times and levels, are not in the file: missing values" in told
+    assert not any(line.startswith("t: 1 of") for line in told)
+
+
 def test_headers_between_messages_are_passed_over_and_fields_of_one_message_are_all_read(tmp_path: Path) -> None:
     """ecCodes hands out the first field of a message."""
     messages = other_files.fields(days=1)
@@ -113,6 +177,8 @@ def test_a_file_of_several_datasets_is_refused_with_their_names_and_each_is_copi
     run = CliRunner().invoke(main, ["data", "ingest", "s3://alice/mixed.grib", MADE, "--group", "level=2"])
     assert run.exit_code == 0, run.output
     assert "t2m" in opened("zarr")
+    ingest("s3://alice/mixed.grib", "s3://alice/10u", group="shortName=10u", tell=quiet)
+    assert set(xr.open_zarr("s3://alice/10u").data_vars) == {"u10"}
 
 
 @pytest.mark.parametrize(
