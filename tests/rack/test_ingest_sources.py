@@ -55,7 +55,10 @@ SOURCES = """
                "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate"}
     with rasterio.open(folder / "picture.tif", "w", **picture) as file:
         file.write(rng.integers(0, 3000, (2, 1500, 2000)).astype("u2"))
-    upload([folder / "t.grib", folder / "picture.tif"], "s3://alice/sources-test")
+    for day in range(6):
+        (folder / f"day-{day}.grib").write_bytes(message(day, 500))
+    uploaded = ["t.grib", "picture.tif", *(f"day-{day}.grib" for day in range(6))]
+    upload([folder / name for name in uploaded], "s3://alice/sources-test")
     cluster = dask_gateway.Gateway().new_cluster()
     cluster.scale(2)
     client = cluster.get_client()
@@ -88,6 +91,19 @@ def test_workers_copy_files_of_other_formats(notebook: Notebook, name: str, engi
         say(off=off, missing=missing, coords=sorted(set(made.coords) ^ set(truth.coords)))
     """)
     assert said == {"off": 0.0, "missing": 0, "coords": []}
+
+
+def test_workers_join_grib_files_of_a_moment_each(notebook: Notebook) -> None:
+    said = notebook.run("""
+        made_at = ingest("s3://alice/sources-test/day-*.grib", "s3://alice/sources-test-days.zarr", chunks={"time": 4},
+                         client=client, check="all", **quiet)
+        days = [folder / f"day-{day}.grib" for day in range(6)]
+        with xr.open_mfdataset(days, engine="cfgrib", combine="nested", concat_dim="time",
+                               backend_kwargs={"indexpath": ""}) as truth:
+            made = xr.open_zarr(made_at)
+            say(off=float(abs(made.t - truth.t).max()), dims=made.t.dims, times=made.sizes["time"])
+    """)
+    assert said == {"off": 0.0, "dims": ["time", "latitude", "longitude"], "times": 6}
 
 
 def test_both_libraries_live_in_one_process(notebook: Notebook) -> None:

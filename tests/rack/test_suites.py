@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import pytest_packed
 from researcher import Notebook, prepared_notebook
 
 from appliance.demo.facility import Facility
@@ -19,7 +19,6 @@ from appliance.demo.facility import Facility
 SUITES = Path(__file__).parents[1] / "unit/compute"
 NAMES = ("test_fsspec_suites.py", "test_zarr_suites.py")
 HOME = "/home/alice/suites"
-PYTEST = ("pytest", "_pytest", "py", "pluggy", "iniconfig")  # what it needs beside these, the environment has
 
 
 def packed() -> bytes:
@@ -28,12 +27,7 @@ def packed() -> bytes:
     with tarfile.open(fileobj=whole, mode="w") as archive:
         for name in NAMES:
             archive.add(SUITES / name, name)
-        for package in PYTEST:
-            spec = find_spec(package)
-            assert spec
-            assert spec.origin
-            origin = Path(spec.origin)
-            archive.add(*((origin.parent, package) if spec.submodule_search_locations else (origin, origin.name)))
+        pytest_packed.add(archive)
     return whole.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from copies import FORMATS, MADE, large, opened, quiet
 from s3_endpoint import S3Endpoint
 
 from appliance.cli import main
-from appliance.data import DataError, grib_messages, ingest
+from appliance.data import DataError, copying, grib_messages, ingest
 from appliance.data.grib_source import GribSource
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -98,6 +99,22 @@ def test_files_of_one_moment_each_are_joined_as_open_mfdataset_joins_them(
         xr.testing.assert_identical(made, truth.load().drop_attrs(deep=False).assign_attrs(made.attrs))
     assert made.t.dims[0] == dim
     assert made.sizes[dim] == 3
+
+
+def test_a_worker_has_the_moment_as_a_dimension_too(endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    large(monkeypatch)
+    for number, keys in enumerate(MOMENTS["time"]):
+        written(endpoint.folder / f"alice/{number}.grib", other_files.message(np.full(48, float(number)), **keys))
+
+    def on_worker(_: copying.Here, tasks: Sequence[copying.Task], store: Any, done: Callable[..., None]) -> None:
+        for task in tasks:
+            copying.on_worker(task, store)
+            done(task)
+
+    monkeypatch.setattr(copying.Here, "run", on_worker)
+    ingest("s3://alice/*.grib", MADE, check="all", tell=quiet)
+    copying._release()
+    assert opened("zarr").t.mean(["latitude", "longitude"]).values.tolist() == [0, 1, 2]
 
 
 def test_files_of_one_moment_each_that_do_not_follow_each_other_are_told(endpoint: S3Endpoint) -> None:
