@@ -117,6 +117,14 @@ def test_a_worker_has_the_moment_as_a_dimension_too(endpoint: S3Endpoint, monkey
     assert opened("zarr").t.mean(["latitude", "longitude"]).values.tolist() == [0, 1, 2]
 
 
+def test_a_field_of_one_row_keeps_its_row(tmp_path: Path) -> None:
+    row = {"Nj": 1, "latitudeOfLastGridPointInDegrees": 50}
+    source = GribSource(str(written(tmp_path / "row.grib", other_files.message(np.zeros(8), **row))), None, "time")
+    assert source.layout.arrays["t"].shape == (1, 1, 8)
+    with source.opened() as found:
+        assert dict(found.t.sizes) == {"time": 1, "latitude": 1, "longitude": 8}
+
+
 def test_files_of_one_moment_each_that_do_not_follow_each_other_are_told(endpoint: S3Endpoint) -> None:
     for number, keys in enumerate(MOMENTS["step"][:2]):
         written(endpoint.folder / f"alice/{number}.grib", other_files.message(np.zeros(48), **keys))
