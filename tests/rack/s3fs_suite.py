@@ -22,8 +22,17 @@ import s3fs.core
 from botocore.config import Config
 from botocore.session import Session
 
+from appliance.compute.reading.filesystem import LocalS3FileSystem
+
 ENDPOINT = os.environ.get("AWS_ENDPOINT_URL", "")
 MOTO = "5.1.11"  # from which on s3fs's tests expect of it what S3 does
+
+
+class OursWithListings(LocalS3FileSystem):
+    """Keeps listings, as s3fs does and these tests want it; ours does so where it is asked to."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**{"use_listings_cache": True, **options})
 
 
 class _Started:
@@ -52,9 +61,7 @@ def pytest_configure() -> None:
     sys.modules |= made
     kind = s3fs.core.S3FileSystem
     if os.environ["SUITE_FILESYSTEM"] == "ours":
-        from appliance.compute.reading.filesystem import LocalS3FileSystem
-
-        kind = s3fs.S3FileSystem = s3fs.core.S3FileSystem = s3fs.mapping.S3FileSystem = LocalS3FileSystem
+        kind = s3fs.S3FileSystem = s3fs.core.S3FileSystem = s3fs.mapping.S3FileSystem = OursWithListings
     for protocol in ("s3", "s3a"):
         fsspec.register_implementation(protocol, kind, clobber=True)
 
