@@ -29,7 +29,7 @@ USER = "s3fs-suite"  # of the gateways: all its buckets are deleted between the 
 SECONDS = 3000
 # Of reading and writing, where ours goes other ways than s3fs.
 SOME = (
-    *("test_simple", "test_config_kwargs", "test_errors", "test_read_small", "test_readinto", "test_read_s3_block"),
+    *("test_simple", "test_read_small", "test_readinto", "test_read_s3_block"),
     *(
         "test_write_small",
         "test_write_blocks",
@@ -38,7 +38,7 @@ SOME = (
         "test_cat_missing",
         "test_cat_ranges",
     ),
-    *("test_pipe_cat_big", "test_cat_file_parallel", "test_get_file_parallel_integrity", "test_put_file_does_not"),
+    *("test_pipe_cat_big", "test_cat_file_parallel", "test_get_file_parallel_integrity"),
     *("test_versioned_file_fullpath", "test_multipart_upload_blocksize", "test_copy_managed", "test_versions_unaware"),
 )
 
