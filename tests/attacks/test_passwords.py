@@ -86,7 +86,7 @@ def test_many_tries_at_once_are_no_way_around() -> None:
     assert sorted(found) == [403] * TRIES + [429] * (12 - TRIES)
 
 
-@pytest.mark.parametrize("header", ["X_Forwarded_For", "X_Real_IP"])
+@pytest.mark.parametrize("header", ["X_Forwarded_For", pytest.param("X_Real_IP", marks=pytest.mark.long)])
 @pytest.mark.usefixtures("_nobody_is_kept_out")
 def test_a_forged_address_is_no_way_around(header: str) -> None:
     tries = f"[outcome('bob', 'wrong', {header}=f'203.0.113.{{n}}') for n in range({TRIES + 1})]"
@@ -101,6 +101,7 @@ def test_a_name_in_other_letters_is_the_same_name() -> None:
 
 
 @pytest.mark.usefixtures("_nobody_is_kept_out")
+@pytest.mark.long
 def test_names_that_do_not_exist_are_refused_alike() -> None:
     found = outcomes(GUESSER, f"[outcome('nobody-here', 'wrong') for _ in range({TRIES + 1})]")
     known = outcomes(GUESSER, f"[outcome('bob', 'wrong') for _ in range({TRIES + 1})]")

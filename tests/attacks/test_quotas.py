@@ -102,6 +102,7 @@ for number in range(20):
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.long
 def test_objects_in_s3_end_at_the_quota(alice: Notebook, bob: Notebook) -> None:
     alice.run('clear("alice", "attack/")')
     said = alice.run(f"""

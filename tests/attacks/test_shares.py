@@ -92,6 +92,7 @@ def test_workers_cores_and_memory_end_at_the_limit(
         alice.run("cluster.shutdown()")
 
 
+@pytest.mark.long
 def test_a_scheduler_that_asks_for_more_by_itself_gets_no_more(cluster: Notebook) -> None:
     """It is the researcher's own program, and has the token with which it reports to the gateway."""
     cluster.run("""

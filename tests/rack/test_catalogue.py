@@ -96,6 +96,7 @@ def test_what_is_published_is_everybodys_and_within_a_minute_nobodys(hers: Noteb
     until(lambda: b"alice/catalogue-test.zarr" not in asked("/")[1])
 
 
+@pytest.mark.long
 def test_another_researcher_finds_what_is_published_with_its_owner(hers: Notebook) -> None:
     find = f"""
         from appliance.data import catalogue

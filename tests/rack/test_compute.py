@@ -272,6 +272,7 @@ def test_a_killed_worker_changes_no_result_and_is_replaced_on_its_host(alice: No
     assert lost not in {unit for _, unit in found}
 
 
+@pytest.mark.long
 def test_a_stopped_gateway_of_one_host_changes_no_result(alice: Notebook, mean: float) -> None:
     ask("store3", "systemctl stop ceph-radosgw@rgw.store3")
     try:

@@ -118,6 +118,7 @@ def test_a_run_that_dies_in_a_trial_leaves_the_old_rules(as_before: dict[str, tu
 
 
 @pytest.mark.usefixtures("as_before")
+@pytest.mark.long
 def test_a_listener_of_the_sites_own_is_let_in_and_no_connection_is_cut() -> None:
     store = STORES[0]
     listen = f"systemd-run --quiet --collect --unit=test-exporter /usr/bin/python3.13 -m http.server {OWN_PORT}"

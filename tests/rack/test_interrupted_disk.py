@@ -199,6 +199,7 @@ def started(playbook: Path, spare: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 def test_a_run_that_follows_a_killed_one_waits_for_what_goes_on_alone(disk: Callable[[], str], role: Path) -> None:
     name, before = disk(), osds()
     first = started(role, name)

@@ -15,6 +15,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.long
 def test_a_canary_in_the_vault_is_in_nothing_that_ansible_says_at_its_loudest() -> None:
     """With --diff, which shows the files that a run would write, and with every module's arguments."""
     run = play("../site.yml", "--check", "--diff", "-vvv", **PLANTED)
