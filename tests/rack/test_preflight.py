@@ -28,9 +28,10 @@ def preflight(inventory: Path, *options: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def rows(table: str) -> dict[str, str]:
-    """Return, for each variable of a table of faults, the words of its other cells, wherever the columns fold them."""
-    lines = table.splitlines()
+def faults_told(said: str) -> dict[str, str]:
+    """Return, for each variable in the table, the words of its other cells, wherever the columns fold them."""
+    # Ansible shows the table a second time, further in, after it has said where the task stands.
+    lines = said.partition("faults; nothing was changed")[2].partition("Origin:")[0].splitlines()
     header = next(line for line in lines if re.match(r"\s+variable\s+value\s+where\s+fix", line))
     starts = [header.index(name) for name in ("variable", "value", "where", "fix")]
     found: dict[str, str] = {}
@@ -133,7 +134,7 @@ def test_what_only_machines_and_ceph_know_is_said_too(unreal: Path) -> None:
     since = {machine: ask(machine, "date +%s.%N").strip() for machine in MACHINES}
     code, said = preflight(unreal)
     assert code != 0
-    faults = rows(said[said.index("faults; nothing was changed") :])
+    faults = faults_told(said)
     for variable, words in (
         ("ceph_mon_settings.osd.osd_memry_target", "write osd_memory_target"),
         ("ceph_mon_settings.osd.osd_max_backfills", "many"),
